@@ -1,0 +1,1 @@
+"""Portico: serverless Python functions with URLs, on machines you own."""

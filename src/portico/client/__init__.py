@@ -1,0 +1,1 @@
+"""The async client of the control API, with its blocking twins."""

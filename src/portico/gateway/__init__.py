@@ -1,0 +1,1 @@
+"""The data plane: HTTP and WebSocket traffic from clients to containers."""

@@ -1,0 +1,1 @@
+"""What runs inside a container: loading user code, its lifecycle, serving its inputs."""

@@ -1,0 +1,55 @@
+"""The seam between engines and the ways of confining a container: how it runs is a sandbox's business."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from portico.wire.container import Call, ContainerExit, ContainerSpec, FromContainer, LogLine
+
+LogSink = Callable[[LogLine], None]
+
+
+class SandboxListener(Protocol):
+    """Told what a sandboxed container says. All calls come on the event loop; `exited` is the last, exactly once."""
+
+    def message(self, message: FromContainer) -> None:
+        """A frame came over the control socket."""
+
+    def exited(self, exit: ContainerExit) -> None:
+        """Every process of the container is gone and its folder is removed."""
+
+
+class Sandboxed(Protocol):
+    """One running container. No method blocks or raises for a container that is already gone."""
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of its leader, once known."""
+
+    def cancel(self, inputs: Sequence[int]) -> None:
+        """Send `Cancel`."""
+
+    def call(self, call: Call) -> None:
+        """Send `Call`."""
+
+    def close_sockets(self, code: int) -> None:
+        """Send `CloseSockets`."""
+
+    def stop(self, grace: float) -> None:
+        """SIGTERM to the leader now, SIGKILL to the whole group after `grace` seconds. Idempotent."""
+
+
+class Sandbox(Protocol):
+    """A way of running containers on this machine."""
+
+    name: str
+
+    def start(self, spec: ContainerSpec, listener: SandboxListener) -> Sandboxed:
+        """Begin to start a container and return at once."""
+
+    def warm(self, spec: ContainerSpec) -> None:
+        """Prepare the image of `spec` (the process sandbox boots its zygote). Returns at once."""
+
+    async def close(self) -> None:
+        """End every container and helper process, waiting until all are gone."""
