@@ -11,7 +11,7 @@ from typing import Literal, Union
 import msgspec
 
 from portico.wire.image import ImageEnvironment
-from portico.wire.manifest import FunctionSpec
+from portico.wire.manifest import FunctionSpec, ParameterValue
 
 INPUT_HEADER = b"x-portico-input"
 """First header of every request the gateway sends to a container that reports the end of inputs: the input's
@@ -37,7 +37,7 @@ class ContainerSpec(msgspec.Struct, frozen=True, kw_only=True):
     source_root: str
     env: dict[str, str] = {}
     workdir: str | None = None
-    parameters: dict[str, Union[str, int, bool, bytes]] = {}
+    parameters: dict[str, ParameterValue] = {}
     ephemeral: bool = False
 
 
@@ -58,14 +58,27 @@ class Address(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Start(msgspec.Struct, frozen=True, tag="start", kw_only=True):
-    """First frame: become this container. `folder` is the container's own, `sockets` where to listen."""
+    """First frame: become this container. `folder` is the container's own, `sockets` where to listen.
+
+    `variables` is the whole environment of the process. `asked_at` is the monotonic clock, in seconds, when
+    the container was asked for: the phase ``boot`` counts from there.
+    """
 
     spec: ContainerSpec
     folder: str
+    sockets: str = ""
+    variables: dict[str, str] = {}
+    asked_at: float | None = None
 
 
 class Cancel(msgspec.Struct, frozen=True, tag="cancel", kw_only=True):
     """The clients of these inputs are gone: cancel them. Answered by `Ended`, at once for unknown ones."""
+
+    inputs: tuple[int, ...]
+
+
+class Probe(msgspec.Struct, frozen=True, tag="probe", kw_only=True):
+    """Are these inputs still running? `Ended` at once for those the container does not know; nothing is cancelled."""
 
     inputs: tuple[int, ...]
 
@@ -85,7 +98,7 @@ class CloseSockets(msgspec.Struct, frozen=True, tag="close_sockets", kw_only=Tru
     code: int
 
 
-ToContainer = Union[Start, Cancel, Call, CloseSockets]
+ToContainer = Union[Start, Cancel, Probe, Call, CloseSockets]
 
 
 # ---- from the container

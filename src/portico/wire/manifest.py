@@ -10,6 +10,8 @@ from portico.wire.image import FileEntry, ImageSpec
 
 WebKind = Literal["fastapi_endpoint", "asgi_app", "wsgi_app", "web_server"]
 ParameterType = Literal["str", "int", "bool", "bytes"]
+ParameterValue = Union[str, int, bool]
+"""A parameter's value between processes: `bytes` travel as base64 text, since JSON has no bytes."""
 
 
 class NamedSecret(msgspec.Struct, frozen=True, tag="named", kw_only=True):
@@ -58,7 +60,7 @@ class ParameterSpec(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     type: ParameterType
     required: bool = True
-    default: Union[str, int, bool, bytes, None] = None
+    default: Union[ParameterValue, None] = None
 
 
 class Retries(msgspec.Struct, frozen=True, kw_only=True):

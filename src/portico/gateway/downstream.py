@@ -1,0 +1,335 @@
+"""Connections from clients: requests are parsed here and handed to exchanges, one at a time and in order."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import Protocol
+
+import httptools
+
+from portico.gateway.exchange import NEVER, Exchange
+from portico.gateway.flow import FlowControlledProtocol
+from portico.gateway.head import HeadError, RequestHead
+from portico.gateway.problems import Refusal
+from portico.gateway.seams import Services
+from portico.gateway.tunnel import GOING_AWAY, Tunnel
+from portico.gateway.upstream import UpstreamConnection
+
+LINGER = 2.0  # seconds to read and discard what a client still sends after its last answer
+
+
+class ConnectionOwner(Services, Protocol):
+    """The gateway, as its client connections see it."""
+
+    def connected(self, connection: ClientConnection) -> None:
+        """A client connected."""
+
+    def disconnected(self, connection: ClientConnection) -> None:
+        """A client is gone."""
+
+    def request_id(self) -> bytes:
+        """An id for a new request."""
+
+
+class ClientConnection(FlowControlledProtocol):
+    """One client connection, on the shared port or on a web function's own `port`."""
+
+    __slots__ = (
+        "_client_done",
+        "_current",
+        "_deadline",
+        "_draining",
+        "_failed",
+        "_head",
+        "_head_size",
+        "_headers",
+        "_lingering",
+        "_owner",
+        "_parser",
+        "_queue",
+        "_reading",
+        "_trailers",
+        "_tunnel",
+        "peer",
+        "port",
+    )
+
+    def __init__(self, owner: ConnectionOwner, port: int | None) -> None:
+        super().__init__()
+        self._owner = owner
+        self.port = port
+        self.peer = ""
+        self._parser = httptools.HttpRequestParser(self)
+        self._head: RequestHead | None = None
+        self._head_size = 0
+        self._headers = 0
+        self._trailers: list[tuple[bytes, bytes]] = []
+        self._failed: Refusal | None = None
+        self._reading: Exchange | None = None  # whose body is coming in
+        self._current: Exchange | None = None  # whose response is going out
+        self._queue: deque[Exchange] = deque()  # pipelined behind it
+        self._tunnel: Tunnel | None = None
+        self._lingering = False
+        self._client_done = False
+        self._draining = False
+        self._deadline = NEVER
+
+    # -- asyncio
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        peer = transport.get_extra_info("peername")
+        self.peer = peer[0] if isinstance(peer, tuple) else "127.0.0.1"
+        self._deadline = self._owner.loop.time() + self._owner.limits.idle_timeout
+        self._owner.connected(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._owner.disconnected(self)
+        self._deadline = NEVER
+        if self._tunnel is not None:
+            self._tunnel.client_lost()
+        for exchange in (self._current, *self._queue):
+            if exchange is not None:
+                exchange.abandon()
+        self._current = self._reading = None
+        self._queue.clear()
+
+    def eof_received(self) -> bool:
+        # A client that announced its last request may close its side and still wait for the answer
+        # (RFC 9112 §9.6); any other end is a client that left, and its input is cancelled.
+        exchange = self._current
+        self._client_done = True
+        return (
+            exchange is not None
+            and exchange.request_complete
+            and not exchange.keep_alive
+            and self._tunnel is None
+            and not self._lingering
+        )
+
+    def writable_changed(self, writable: bool) -> None:
+        if self._tunnel is not None:
+            self._tunnel.client_writable(writable)
+        elif self._current is not None:
+            self._current.client_writable(writable)
+
+    def data_received(self, data: bytes) -> None:
+        if self._tunnel is not None:
+            self._tunnel.from_client(data)
+            return
+        if self._lingering or self._failed is not None:
+            return
+        self._parse(data)
+        if self._reading is not None:
+            self._reading.request_flush()
+        if self._head is not None:
+            self._head_unfinished(len(data))
+        self.update_reading()
+
+    def _parse(self, data: bytes) -> None:
+        if self._current is None and self._head is None:
+            self._deadline = self._owner.loop.time() + self._owner.limits.head_timeout
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._upgrade_offered(data[upgrade.args[0] :])
+        except httptools.HttpParserError as error:
+            self._fail(self._failed or Refusal(400, f"the request is not valid HTTP/1.1: {error}"))
+
+    def _upgrade_offered(self, rest: bytes) -> None:
+        exchange = self._reading or self._current
+        if exchange is not None and exchange.head.websocket:
+            if rest:  # a client may not speak before it has its 101 (RFC 6455 §4.1)
+                self._fail(Refusal(400, "data before the WebSocket handshake was answered"))
+            return
+        self._parser = httptools.HttpRequestParser(self)  # any other offer is declined by silence
+        if rest and self._failed is None:
+            self._parse(rest)
+
+    def _head_unfinished(self, received: int) -> None:
+        self._head_size += received
+        if self._head_size > self._owner.limits.head:
+            self._fail(Refusal(431, f"request heads can be up to {self._owner.limits.head} bytes"))
+
+    def _fail(self, refusal: Refusal) -> None:
+        """Nothing more can be read from this connection; the answer keeps its place in the queue."""
+        self._failed = refusal
+        head = self._head or RequestHead()
+        if not head.request_id:
+            head.request_id = self._owner.request_id()
+        self._head = None
+        broken, self._reading = self._reading, None
+        if broken is not None and not broken.request_complete:
+            broken.reject(refusal, begun=broken is self._current)
+            return
+        self._enqueue(Exchange(self._owner, self, head, refusal))
+
+    # -- parser
+
+    def on_message_begin(self) -> None:
+        if self._failed is None:
+            self._head = RequestHead()
+            self._head_size = self._headers = 0
+
+    def on_url(self, url: bytes) -> None:
+        self._open_head().target += url
+        self._count(len(url))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._headers += 1
+        self._count(len(name) + len(value) + 4)
+        if self._head is None:
+            self._trailers.append((name, value))
+            return
+        try:
+            self._head.add(name, value)
+        except HeadError as error:
+            self._raise(Refusal(error.status, error.message))
+
+    def on_headers_complete(self) -> None:
+        head = self._open_head()
+        head.method = self._parser.get_method()
+        head.http_1_0 = self._parser.get_http_version() == "1.0"
+        head.keep_alive = self._parser.should_keep_alive() and not self._draining
+        head.request_id = self._owner.request_id()
+        try:
+            head.complete()
+        except HeadError as error:
+            self._raise(Refusal(error.status, error.message))
+        self._head = None
+        self._head_size = 0
+        self._reading = exchange = Exchange(self._owner, self, head)
+        self._enqueue(exchange)
+
+    def on_body(self, data: bytes) -> None:
+        if self._reading is not None:
+            self._reading.request_body(data)
+
+    def on_message_complete(self) -> None:
+        exchange = self._reading
+        if exchange is None:
+            return
+        trailers, self._trailers = self._trailers, []
+        exchange.request_end(trailers)
+        exchange.request_flush()
+        self._reading = None
+
+    def _open_head(self) -> RequestHead:
+        if self._head is None:  # the parser goes on for a moment after a failure
+            self._head = RequestHead()
+        return self._head
+
+    def _count(self, size: int) -> None:
+        self._head_size += size
+        limits = self._owner.limits
+        if self._head_size > limits.head:
+            self._raise(Refusal(431, f"request heads can be up to {limits.head} bytes"))
+        if self._headers > limits.headers:
+            self._raise(Refusal(431, f"request heads can have up to {limits.headers} headers"))
+
+    def _raise(self, refusal: Refusal) -> None:
+        self._failed = refusal
+        raise refusal
+
+    # -- exchanges, in order
+
+    def _enqueue(self, exchange: Exchange) -> None:
+        if self._current is not None:
+            self._queue.append(exchange)
+            return
+        self._current = exchange
+        self._deadline = NEVER
+        exchange.begin()
+
+    def exchange_over(self, keep_alive: bool) -> None:
+        """The current response is complete."""
+        self._current = None
+        if not keep_alive:
+            self._queue.clear()
+            self.linger()
+            return
+        if self._queue:
+            self._current = self._queue.popleft()
+            self._current.begin()
+        elif self._draining:
+            self.close()
+        else:
+            self._deadline = self._owner.loop.time() + self._owner.limits.idle_timeout
+        self.update_reading()
+
+    def update_reading(self) -> None:
+        """Read on only where what comes has somewhere to go."""
+        reading = self._reading
+        if self._queue or (reading is not None and reading.congested):
+            self.pause_reading()
+        else:
+            self.resume_reading()
+
+    def become(self, tunnel: Tunnel, upstream: UpstreamConnection) -> None:
+        """Speak the upgraded protocol from here on."""
+        self._current = None
+        self._tunnel = tunnel
+        self.resume_reading()
+        tunnel.open(self)
+
+    # -- ends
+
+    @property
+    def deadline(self) -> float:
+        """When something is due to have happened, on the loop's clock."""
+        if self._tunnel is not None and not self._lingering:
+            return self._tunnel.deadline
+        if self._current is not None:
+            return self._current.deadline
+        return self._deadline
+
+    def expire(self) -> None:
+        """The deadline has passed."""
+        if self._lingering:
+            self.transport.abort()
+        elif self._tunnel is not None:
+            self._tunnel.expire()
+        elif self._current is not None:
+            self._current.expire()
+        elif self._head is not None:
+            self._fail(Refusal(408, "the request head took too long"))
+        else:
+            self.close()
+
+    def linger(self) -> None:
+        """Send what is buffered and an end, wait a moment for the client's own end, then close.
+
+        Closing at once, with bytes of the client unread, would reset the connection and might take the answer
+        with it (RFC 9112 §9.6).
+        """
+        if self.closing:
+            return
+        if self._client_done:
+            self.close()
+            return
+        self._lingering = True
+        self._deadline = self._owner.loop.time() + LINGER
+        self.resume_reading()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        else:
+            self.close()
+
+    def cut(self) -> None:
+        """End the connection so that the client notices: a truncated response must not look whole."""
+        self._current = None
+        self._queue.clear()
+        self.transport.abort()
+
+    def shut_down(self) -> None:
+        """No further requests: idle connections close now, busy ones after their response."""
+        self._draining = True
+        if self._tunnel is not None:
+            self._tunnel.close(GOING_AWAY)
+        elif self._current is None and not self._lingering:
+            self.close()
+        else:
+            for exchange in (self._current, *self._queue):
+                if exchange is not None:
+                    exchange.keep_alive = False

@@ -1,0 +1,386 @@
+"""One request and its response: from the parsed head to the last byte, and every way it can end before.
+
+An exchange is over exactly once: answered by a container, answered by the gateway (`Refusal`), cut short after the
+response began, or abandoned by the client. Its lease ends with it, in the way that fits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from portico.gateway import problems
+from portico.gateway.body import RequestBody
+from portico.gateway.flow import HIGH_WATER
+from portico.gateway.head import Header, RequestHead, ResponseHead
+from portico.gateway.problems import Refusal, of_pool_error, too_large
+from portico.gateway.seams import Client, Services
+from portico.gateway.tunnel import Tunnel
+from portico.gateway.upstream import UpstreamConnection
+from portico.pools.endpoint import Endpoint
+from portico.pools.errors import BadParameter, PoolError
+from portico.pools.member import Lease
+from portico.pools.pool import Pool
+from portico.wire.container import Address
+
+MAX_ATTEMPTS = 3  # containers tried for one request, where trying again is safe
+NEVER = float("inf")
+
+
+class Exchange:
+    """One request on its way through the gateway."""
+
+    __slots__ = (
+        "_address",
+        "_attempts",
+        "_body",
+        "_chunk_response",
+        "_client",
+        "_ended",
+        "_lease",
+        "_out",
+        "_over",
+        "_response_begun",
+        "_services",
+        "_task",
+        "_until_close",
+        "_upstream",
+        "deadline",
+        "endpoint",
+        "head",
+        "keep_alive",
+        "refusal",
+        "request_complete",
+    )
+
+    def __init__(
+        self, services: Services, client: Client, head: RequestHead, refusal: Refusal | None = None
+    ) -> None:
+        self._services = services
+        self._client = client
+        self.head = head
+        self.refusal = refusal
+        self.keep_alive = head.keep_alive and refusal is None
+        self.request_complete = not head.has_body
+        self.endpoint: Endpoint | None = None
+        self.deadline = NEVER
+        self._task: asyncio.Task[None] | None = None
+        self._lease: Lease | None = None
+        self._address: Address | None = None
+        self._upstream: UpstreamConnection | None = None
+        self._attempts = 0
+        self._body = RequestBody(head, services.limits)
+        # response on its way
+        self._out: list[bytes] = []
+        self._response_begun = False
+        self._chunk_response = False
+        self._until_close = False
+        self._ended = False
+        self._over = False
+
+    @property
+    def method(self) -> bytes:
+        """The request's method."""
+        return self.head.method
+
+    # -- request, told by the client connection
+
+    def begin(self) -> None:
+        """It is this request's turn on its connection."""
+        try:
+            if self.refusal is not None:
+                raise self.refusal
+            self.endpoint = self._services.admit(self.head, self._client.port)
+            self._check_length(self.head.content_length or 0)
+            self._find_container(self.endpoint)
+        except Refusal as refusal:
+            self._refuse(refusal)
+
+    def request_body(self, data: bytes) -> None:
+        """A piece of the request's body came."""
+        if not self._over and not self._body.add(data):
+            self._refuse(too_large(self._services.limits.request_body))
+
+    def request_end(self, trailers: list[Header]) -> None:
+        """The request is whole."""
+        self.request_complete = True
+        self._body.end(trailers)
+
+    def request_flush(self) -> None:
+        """Everything in hand has been told: send it on, if there is somewhere to send it."""
+        if self._upstream is not None and self._body.waiting:
+            self._upstream.write(self._body.take())
+
+    @property
+    def congested(self) -> bool:
+        """Whether the client should send no more for now."""
+        if self._upstream is None:
+            return self._body.waiting > HIGH_WATER
+        return not self._upstream.writable
+
+    def _check_length(self, length: int) -> None:
+        if length > self._services.limits.request_body:
+            raise too_large(self._services.limits.request_body)
+
+    # -- finding a container
+
+    def _find_container(self, endpoint: Endpoint) -> None:
+        """Get a slot and a connection. Raises `Refusal`."""
+        try:
+            pool = endpoint.pools.for_query(self.head.query)
+        except BadParameter as error:
+            raise Refusal(422, str(error)) from None
+        lease = pool.try_acquire()
+        if lease is not None:
+            self._connect(lease)
+            return
+        self._task = self._services.spawn(self._wait_for_slot(endpoint, pool))
+
+    async def _wait_for_slot(self, endpoint: Endpoint, pool: Pool) -> None:
+        try:
+            lease = await pool.acquire()
+        except PoolError as error:
+            self._refuse(of_pool_error(error, traceback=endpoint.ephemeral))
+            return
+        self._task = None
+        self._connect(lease)
+
+    def _connect(self, lease: Lease) -> None:
+        self._lease = lease
+        self._attempts += 1
+        assert self.endpoint is not None
+        self._address = address = lease.address(self.endpoint.method)
+        connection = self._services.dialer.take(address)
+        if connection is not None:
+            self._attach(connection)
+        else:
+            self._task = self._services.spawn(self._dial(address, lease))
+
+    async def _dial(self, address: Address, lease: Lease) -> None:
+        try:
+            connection = await self._services.dialer.dial(address)
+        except OSError as error:
+            self._task = self._lease = None
+            lease.container_unreachable()
+            self._try_elsewhere(f"no connection to the container: {error}")
+            return
+        self._task = None
+        self._attach(connection)
+
+    def _attach(self, connection: UpstreamConnection) -> None:
+        endpoint, lease, address = self.endpoint, self._lease, self._address
+        assert endpoint is not None
+        assert lease is not None
+        assert address is not None
+        connection.receiver = self
+        self._upstream = connection
+        self.deadline = self._services.loop.time() + endpoint.timeout
+        head = self.head.encode(
+            lease.input_id if address.reports_end else None,
+            self._services.forwarding_lines(self.head, self._client.peer),
+            keep_credentials=not endpoint.requires_proxy_auth,
+        )
+        connection.write(head + self._body.take())
+        self._client.update_reading()
+
+    def _try_elsewhere(self, reason: str) -> None:
+        """The request reached no handler, or may be repeated: another container, or 502."""
+        assert self.endpoint is not None
+        if self._attempts >= MAX_ATTEMPTS:
+            self._refuse(Refusal(502, reason))
+            return
+        try:
+            self._find_container(self.endpoint)
+        except Refusal as refusal:
+            self._refuse(refusal)
+
+    # -- response, told by the upstream connection
+
+    def response_interim(self, head: ResponseHead) -> None:
+        """A 1xx response came: the client gets it, if its HTTP knows of such."""
+        if not self.head.http_1_0:
+            self._out.append(head.encode(b"", b""))
+
+    def response_head(self, head: ResponseHead) -> None:
+        """The response began."""
+        self._response_begun = True
+        self._body.forget()
+        framing = self._framing(head)
+        if self._until_close and self.head.http_1_0:
+            self.keep_alive = False
+        extra = b"x-request-id: %b\r\n" % self.head.request_id
+        if self._lease is not None and self._lease.cold_start is not None:
+            extra += _server_timing(self._lease.cold_start.phases)
+        if not self.keep_alive:
+            extra += b"connection: close\r\n"
+        elif self.head.http_1_0:
+            extra += b"connection: keep-alive\r\n"
+        self._out.append(head.encode(framing, extra))
+
+    def _framing(self, head: ResponseHead) -> bytes:
+        """How the client finds the end of the body (RFC 9112 §6.3)."""
+        length = (
+            b"" if head.content_length is None else b"content-length: %b\r\n" % head.content_length
+        )
+        if head.bodiless(self.method):
+            return length
+        if head.content_length is not None and not head.chunked:
+            return length
+        self._until_close = not head.chunked or self.head.http_1_0
+        if self.head.http_1_0:
+            return b""
+        self._chunk_response = True
+        return b"transfer-encoding: chunked\r\n"
+
+    def response_body(self, data: bytes) -> None:
+        """A piece of the response's body."""
+        if self._chunk_response:
+            self._out += (b"%x\r\n" % len(data), data, b"\r\n")
+        else:
+            self._out.append(data)
+
+    def response_end(self, trailers: list[Header]) -> None:
+        """The response is whole."""
+        if self._chunk_response:
+            self._out += (b"0\r\n", *(b"%b: %b\r\n" % trailer for trailer in trailers), b"\r\n")
+        self._ended = True
+
+    def response_flush(self) -> None:
+        """Everything in hand has been told."""
+        if self._out:
+            self._client.write(b"".join(self._out))
+            self._out.clear()
+        if self._ended:
+            self._complete()
+        elif self._response_begun and self.endpoint is not None:
+            self.deadline = self._services.loop.time() + self.endpoint.timeout
+
+    def response_upgraded(self, head: ResponseHead, rest: bytes) -> None:
+        """The container accepted a WebSocket."""
+        upstream, lease, endpoint = self._upstream, self._lease, self.endpoint
+        assert upstream is not None
+        assert lease is not None
+        assert endpoint is not None
+        if not self.head.websocket:
+            self.upstream_lost("the container switched protocols unasked")
+            upstream.receiver = None
+            upstream.close()
+            return
+        self._over = True
+        self.deadline = NEVER
+        extra = (
+            b"connection: Upgrade\r\nupgrade: websocket\r\nx-request-id: %b\r\n"
+            % self.head.request_id
+        )
+        self._client.write(head.encode(b"", extra))
+        upstream.receiver = None
+        services = self._services
+        tunnel = Tunnel(upstream, lease, services.limits, endpoint.timeout, services.loop)
+        self._client.become(tunnel, upstream)
+        if rest:
+            tunnel.from_container(rest)
+
+    def upstream_lost(self, reason: str) -> None:
+        """The connection to the container ended before the response was whole."""
+        upstream, self._upstream = self._upstream, None
+        if self._over or upstream is None:
+            return
+        if self._until_close and self._response_begun:
+            self._upstream = upstream
+            self.response_end([])
+            self.response_flush()
+            return
+        if self._response_begun or self._out:
+            self._end_lease()
+            self._over = True
+            self._client.cut()
+            return
+        self._end_lease()
+        if not self.request_complete or self._attempts > 1 or not self._body.rewind():
+            self._refuse(Refusal(502, reason))
+            return
+        self._try_elsewhere(reason)
+
+    def upstream_writable(self, writable: bool) -> None:
+        """The container's backlog grew over, or fell under, its bound."""
+        self._client.update_reading()
+
+    def client_writable(self, writable: bool) -> None:
+        """The client's backlog grew over, or fell under, its bound."""
+        if self._upstream is not None:
+            if writable:
+                self._upstream.resume_reading()
+            else:
+                self._upstream.pause_reading()
+
+    # -- ends
+
+    def _complete(self) -> None:
+        """The container's response is out."""
+        self._over = True
+        self.deadline = NEVER
+        upstream, self._upstream = self._upstream, None
+        lease, self._lease = self._lease, None
+        if lease is not None:
+            lease.finish()
+        if upstream is not None:
+            upstream.release(reusable=self.request_complete)
+        self._client.exchange_over(self.keep_alive and self.request_complete)
+
+    def _refuse(self, refusal: Refusal) -> None:
+        """The gateway answers by itself, or cuts a response that has begun."""
+        if self._over:
+            return
+        self._over = True
+        self.deadline = NEVER
+        self._release_container()
+        if self._response_begun or self._out:
+            self._client.cut()
+            return
+        keep_alive = self.keep_alive and self.request_complete
+        answer = problems.encode(
+            refusal, self.head.request_id, close=not keep_alive, head_only=self.method == b"HEAD"
+        )
+        self._client.write(answer)
+        self._client.exchange_over(keep_alive)
+
+    def reject(self, refusal: Refusal, *, begun: bool) -> None:
+        """The rest of the request cannot be read; `begun` says whether its turn has come."""
+        self.keep_alive = False
+        self.refusal = refusal
+        if begun:
+            self._refuse(refusal)
+
+    def expire(self) -> None:
+        """The deadline has passed."""
+        seconds = self.endpoint.timeout if self.endpoint is not None else 0
+        self._refuse(
+            Refusal(504, f"the function did not answer within its timeout of {seconds:g} s")
+        )
+
+    def abandon(self) -> None:
+        """The client is gone."""
+        if self._over:
+            return
+        self._over = True
+        self.deadline = NEVER
+        self._release_container()
+
+    def _release_container(self) -> None:
+        if self._task is not None and self._task is not asyncio.current_task():
+            self._task.cancel()
+        self._task = None
+        upstream, self._upstream = self._upstream, None
+        if upstream is not None:
+            upstream.receiver = None
+            upstream.close()
+        self._end_lease()
+
+    def _end_lease(self) -> None:
+        lease, self._lease = self._lease, None
+        if lease is not None:
+            lease.cancel()
+
+
+def _server_timing(phases: dict[str, float]) -> bytes:
+    metrics = ", ".join(f"{name};dur={duration:.1f}" for name, duration in phases.items())
+    return f"server-timing: {metrics}\r\n".encode()

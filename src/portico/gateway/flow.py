@@ -1,0 +1,62 @@
+"""Flow control of one socket: pausing what is read from it, and noticing that it does not take what is written."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import cast
+
+HIGH_WATER = 64 * 1024  # bytes of unsent data at which the other side is paused
+
+
+class FlowControlledProtocol(asyncio.Protocol):
+    """A stream protocol whose reading can be paused twice and whose writes never await."""
+
+    __slots__ = ("_paused", "transport", "writable")
+
+    transport: asyncio.Transport
+
+    def __init__(self) -> None:
+        self._paused = False
+        self.writable = True
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+        self.transport.set_write_buffer_limits(high=HIGH_WATER)
+
+    def pause_writing(self) -> None:
+        self.writable = False
+        self.writable_changed(False)
+
+    def resume_writing(self) -> None:
+        self.writable = True
+        self.writable_changed(True)
+
+    def writable_changed(self, writable: bool) -> None:
+        """The backlog of unsent bytes grew over, or fell under, `HIGH_WATER`."""
+        raise NotImplementedError
+
+    def pause_reading(self) -> None:
+        """Stop reading, if it is not stopped already."""
+        if not self._paused and not self.transport.is_closing():
+            self._paused = True
+            self.transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Read on, if it was stopped."""
+        if self._paused and not self.transport.is_closing():
+            self._paused = False
+            self.transport.resume_reading()
+
+    @property
+    def closing(self) -> bool:
+        """Whether the connection is closed or about to be."""
+        return self.transport.is_closing()
+
+    def write(self, data: bytes) -> None:
+        """Send, or buffer to send."""
+        if not self.transport.is_closing():
+            self.transport.write(data)
+
+    def close(self) -> None:
+        """Send what is buffered, then close."""
+        self.transport.close()

@@ -1,0 +1,178 @@
+"""The data plane as one part: listeners, routes, and the connections between clients and containers."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Coroutine, Mapping
+from typing import Any
+
+from portico.gateway.auth import ProxyTokens
+from portico.gateway.downstream import ClientConnection
+from portico.gateway.forwarding import Forwarding
+from portico.gateway.head import RequestHead
+from portico.gateway.limits import Limits, TokenBucket
+from portico.gateway.problems import Refusal
+from portico.gateway.router import Router
+from portico.gateway.upstream import Dialer
+from portico.pools.endpoint import Endpoint
+
+SWEEP = 0.5  # seconds between looks at deadlines
+BACKLOG = 4096
+
+
+class Gateway:
+    """Takes requests on the shared address and on loopback ports of single web functions."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        limits: Limits,
+        forwarding: Forwarding,
+        bucket: TokenBucket,
+        proxy_tokens: ProxyTokens,
+    ) -> None:
+        self.loop = loop
+        self.limits = limits
+        self.dialer = Dialer(loop)
+        self.router = Router()
+        self._forwarding = forwarding
+        self._bucket = bucket
+        self._proxy_tokens = proxy_tokens
+        self._connections: set[ClientConnection] = set()
+        self._quiet = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._listeners: dict[int | None, asyncio.Server] = {}
+        self._sweeper: asyncio.TimerHandle | None = None
+
+    # -- life
+
+    async def listen(self, host: str, port: int) -> int:
+        """Take requests on the shared address; `port` 0 means any. Returns the port. Raises OSError."""
+        server = await self.loop.create_server(
+            lambda: ClientConnection(self, None), host, port, backlog=BACKLOG
+        )
+        self._listeners[None] = server
+        self._sweep()
+        bound: int = server.sockets[0].getsockname()[1]
+        return bound
+
+    async def open_port(self, preferred: int | None) -> int:
+        """Bind a loopback port for one web function: the preferred one, or any. Raises OSError."""
+        if preferred is not None:
+            if preferred in self._listeners:
+                return preferred
+            try:
+                return await self._listen_own(preferred)
+            except OSError:
+                pass  # somebody else's by now: any other one
+        return await self._listen_own(0)
+
+    async def close_port(self, port: int) -> None:
+        """Stop listening on a web function's own port."""
+        server = self._listeners.pop(port, None)
+        if server is not None:
+            server.close()
+
+    async def _listen_own(self, port: int) -> int:
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(("127.0.0.1", port))
+            own: int = listener.getsockname()[1]
+            self._listeners[own] = await self.loop.create_server(
+                lambda: ClientConnection(self, own), sock=listener, backlog=BACKLOG
+            )
+        except BaseException:
+            listener.close()
+            raise
+        return own
+
+    async def close(self, grace: float) -> None:
+        """Stop listening, let running exchanges end for `grace` seconds, then cut the rest."""
+        for server in self._listeners.values():
+            server.close()
+        self._listeners.clear()
+        for connection in tuple(self._connections):
+            connection.shut_down()
+        if self._connections:
+            self._quiet.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._quiet.wait(), grace)
+        for connection in tuple(self._connections):
+            connection.cut()
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        self.dialer.close()
+        for task in tuple(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def publish(
+        self, app_id: str, hosts: Mapping[str, Endpoint], ports: Mapping[int, Endpoint]
+    ) -> None:
+        """Replace an app's routes in one step."""
+        self.router.publish(app_id, hosts, ports)
+
+    def withdraw(self, app_id: str) -> None:
+        """Remove an app's routes."""
+        self.router.withdraw(app_id)
+
+    def _sweep(self) -> None:
+        """One timer for all deadlines: setting one for each request would cost more than the look."""
+        now = self.loop.time()
+        for connection in [c for c in self._connections if c.deadline <= now]:
+            connection.expire()
+        self._sweeper = self.loop.call_later(SWEEP, self._sweep)
+
+    # -- for connections and exchanges
+
+    def connected(self, connection: ClientConnection) -> None:
+        """A client connected."""
+        self._connections.add(connection)
+
+    def disconnected(self, connection: ClientConnection) -> None:
+        """A client is gone."""
+        self._connections.discard(connection)
+        if not self._connections:
+            self._quiet.set()
+
+    def request_id(self) -> bytes:
+        """An id for a new request."""
+        return self._forwarding.request_id()
+
+    def forwarding_lines(self, head: RequestHead, peer: str) -> bytes:
+        """Header lines that tell a container about the client."""
+        return self._forwarding.lines(head, peer)
+
+    def admit(self, head: RequestHead, port: int | None) -> Endpoint:
+        """The endpoint a request may go to. Raises `Refusal`."""
+        endpoint = self.router.find(head.hostname, port)
+        if endpoint is None:
+            name = head.hostname.decode("latin-1")
+            raise Refusal(404, f"no web function is served at {name!r}")
+        if not self._bucket.take():
+            raise Refusal(
+                429, "the workspace's rate limit is reached", retry_after=self._bucket.retry_after
+            )
+        if endpoint.requires_proxy_auth and not self._proxy_tokens.admits(head):
+            raise Refusal(
+                401,
+                "this web function asks for a proxy token in Modal-Key and Modal-Secret",
+                extra=b"www-authenticate: Bearer\r\n",
+            )
+        return endpoint
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run a task that the gateway owns."""
+        task = self.loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    @property
+    def connections(self) -> int:
+        """Open client connections."""
+        return len(self._connections)

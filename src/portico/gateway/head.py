@@ -1,0 +1,268 @@
+"""Message heads: reading what matters for forwarding, and writing them anew (RFC 9110 §7.6, RFC 9112).
+
+Heads are rebuilt, not copied: what goes to a container consists only of what was understood here.
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from portico.wire.container import INPUT_HEADER
+
+# What a header means to the gateway. Hop-by-hop fields are never forwarded as they came.
+HOP = 1
+HOST = 2
+CONNECTION = 3
+UPGRADE = 4
+CONTENT_LENGTH = 5
+TRANSFER_ENCODING = 6
+FORWARDED = 7
+TRACEPARENT = 8
+CREDENTIAL = 9
+AUTHORIZATION = 10
+EXPECT = 11
+
+REQUEST_FIELDS: dict[bytes, int] = {
+    b"host": HOST,
+    b"connection": CONNECTION,
+    b"upgrade": UPGRADE,
+    b"content-length": CONTENT_LENGTH,
+    b"transfer-encoding": TRANSFER_ENCODING,
+    b"keep-alive": HOP,
+    b"proxy-connection": HOP,
+    b"proxy-authorization": HOP,
+    b"te": HOP,
+    b"trailer": HOP,
+    b"x-forwarded-for": FORWARDED,
+    b"x-forwarded-proto": FORWARDED,
+    b"x-forwarded-host": FORWARDED,
+    b"forwarded": FORWARDED,
+    b"x-request-id": HOP,
+    INPUT_HEADER: HOP,
+    b"traceparent": TRACEPARENT,
+    b"modal-key": CREDENTIAL,
+    b"modal-secret": CREDENTIAL,
+    b"authorization": AUTHORIZATION,
+    b"expect": EXPECT,
+}
+RESPONSE_FIELDS: dict[bytes, int] = {
+    b"connection": CONNECTION,
+    b"upgrade": UPGRADE,
+    b"content-length": CONTENT_LENGTH,
+    b"transfer-encoding": TRANSFER_ENCODING,
+    b"keep-alive": HOP,
+    b"proxy-connection": HOP,
+    b"x-request-id": HOP,
+}
+IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"TRACE"})
+REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
+
+Header = tuple[bytes, bytes]
+
+
+class HeadError(ValueError):
+    """A head that cannot be forwarded; `status` is the answer to it."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+
+
+class RequestHead:
+    """A client's request head as it is read, header by header."""
+
+    __slots__ = (
+        "authorization",
+        "chunked",
+        "connection",
+        "content_length",
+        "credentials",
+        "expect_continue",
+        "forwarded",
+        "headers",
+        "host",
+        "http_1_0",
+        "keep_alive",
+        "method",
+        "request_id",
+        "target",
+        "traceparent",
+        "upgrade",
+    )
+
+    def __init__(self) -> None:
+        self.method = b""
+        self.target = b""
+        self.host: bytes | None = None
+        self.headers: list[Header] = []
+        self.connection: bytes | None = None
+        self.upgrade: bytes | None = None
+        self.content_length: int | None = None
+        self.chunked = False
+        self.expect_continue = False
+        self.keep_alive = True
+        self.http_1_0 = False
+        self.forwarded: list[Header] = []
+        self.credentials: list[Header] = []
+        self.authorization: bytes | None = None
+        self.traceparent: bytes | None = None
+        self.request_id = b""
+
+    def add(self, name: bytes, value: bytes) -> None:
+        """Take one header. Raises `HeadError` where it contradicts another."""
+        lower = name.lower()
+        meaning = REQUEST_FIELDS.get(lower)
+        if meaning is None:
+            self.headers.append((name, value))
+        elif meaning == HOST:
+            if self.host is not None:
+                raise HeadError(400, "more than one Host header")
+            self.host = value
+        elif meaning == CONTENT_LENGTH:
+            self._content_length(value)
+        elif meaning == TRANSFER_ENCODING:
+            if self.chunked or value.lower() != b"chunked":
+                raise HeadError(400, "the only transfer coding understood is chunked, once")
+            self.chunked = True
+        elif meaning == CONNECTION:
+            joined = value if self.connection is None else self.connection + b"," + value
+            self.connection = joined.lower()
+        elif meaning == UPGRADE:
+            self.upgrade = value.lower()
+        elif meaning == FORWARDED:
+            self.forwarded.append((lower, value))
+        elif meaning == CREDENTIAL:
+            self.credentials.append((name, value))
+        elif meaning == AUTHORIZATION:
+            self.authorization = value
+            self.headers.append((name, value))
+        elif meaning == TRACEPARENT:
+            self.traceparent = value
+            self.headers.append((name, value))
+        elif meaning == EXPECT:
+            self.expect_continue = value.lower() == b"100-continue"
+            self.headers.append((name, value))
+
+    def _content_length(self, value: bytes) -> None:
+        if not value.isdigit():
+            raise HeadError(400, "Content-Length is not a number")
+        if self.content_length is not None:
+            raise HeadError(400, "more than one Content-Length header")
+        self.content_length = int(value)
+
+    def complete(self) -> None:
+        """Check the whole. Raises `HeadError`."""
+        if self.host is None and not self.http_1_0:
+            raise HeadError(400, "no Host header")
+        if self.chunked and (self.content_length is not None or self.http_1_0):
+            raise HeadError(400, "both Content-Length and Transfer-Encoding")
+        if self.method == b"CONNECT":
+            raise HeadError(501, "CONNECT is not supported")
+        if self.upgrade is not None and not self.websocket and self.has_body:
+            # The parser leaves HTTP at an upgrade it is offered, so such a body cannot be delimited.
+            raise HeadError(400, "an upgrade cannot be offered together with a body")
+        if self.target[:1] not in (b"/", b"*"):
+            self._absolute_form()
+        if self.connection is not None:
+            self._drop_named_by_connection(self.connection)
+
+    def _absolute_form(self) -> None:
+        """``GET http://host/path``: the target's authority wins over Host (RFC 9112 §3.2.2)."""
+        scheme, found, rest = self.target.partition(b"://")
+        if not found or scheme.lower() not in (b"http", b"https"):
+            raise HeadError(400, "the request target is neither a path nor an URL")
+        end = min((i for i in map(rest.find, (b"/", b"?")) if i >= 0), default=len(rest))
+        self.host = rest[:end]
+        path = rest[end:]
+        self.target = path if path.startswith(b"/") else b"/" + path
+
+    def _drop_named_by_connection(self, connection: bytes) -> None:
+        named = {option.strip() for option in connection.split(b",")}
+        named -= {b"close", b"keep-alive", b"upgrade", b""}
+        if named:
+            self.headers = [h for h in self.headers if h[0].lower() not in named]
+
+    @property
+    def has_body(self) -> bool:
+        """Whether a body follows."""
+        return self.chunked or bool(self.content_length)
+
+    @property
+    def websocket(self) -> bool:
+        """Whether this is a WebSocket handshake (RFC 6455 §4.1)."""
+        return (
+            self.upgrade == b"websocket"
+            and self.method == b"GET"
+            and self.connection is not None
+            and b"upgrade" in self.connection
+        )
+
+    @property
+    def hostname(self) -> bytes:
+        """Host without its port, lower case."""
+        host = (self.host or b"").lower()
+        if host.startswith(b"["):
+            return host.partition(b"]")[0] + b"]"
+        return host.partition(b":")[0].rstrip(b".")
+
+    @property
+    def query(self) -> bytes:
+        """The query string, without its question mark."""
+        return self.target.partition(b"?")[2]
+
+    def encode(self, input_id: int | None, forwarding: bytes, keep_credentials: bool) -> bytes:
+        """The head for a container; `forwarding` is complete header lines about the client."""
+        lines = [b"%b %b HTTP/1.1\r\n" % (self.method, self.target)]
+        if input_id is not None:
+            lines.append(b"%b: %d\r\n" % (INPUT_HEADER, input_id))
+        lines.append(b"host: %b\r\n" % (self.host or b""))
+        lines += [b"%b: %b\r\n" % header for header in self.headers]
+        if keep_credentials:
+            lines += [b"%b: %b\r\n" % header for header in self.credentials]
+        if self.chunked:
+            lines.append(b"transfer-encoding: chunked\r\n")
+        elif self.content_length is not None:
+            lines.append(b"content-length: %d\r\n" % self.content_length)
+        if self.websocket:
+            lines.append(b"connection: Upgrade\r\nupgrade: websocket\r\n")
+        lines.append(forwarding)
+        lines.append(b"\r\n")
+        return b"".join(lines)
+
+
+class ResponseHead:
+    """A container's response head as it is read."""
+
+    __slots__ = ("chunked", "connection", "content_length", "headers", "reason", "status")
+
+    def __init__(self) -> None:
+        self.status = 0
+        self.reason = b""
+        self.headers: list[Header] = []
+        self.content_length: bytes | None = None
+        self.chunked = False
+        self.connection: bytes | None = None
+
+    def add(self, name: bytes, value: bytes) -> None:
+        """Take one header."""
+        meaning = RESPONSE_FIELDS.get(name.lower())
+        if meaning is None:
+            self.headers.append((name, value))
+        elif meaning == CONTENT_LENGTH:
+            self.content_length = value
+        elif meaning == TRANSFER_ENCODING:
+            self.chunked = True
+        elif meaning == CONNECTION:
+            self.connection = value.lower()
+
+    def bodiless(self, method: bytes) -> bool:
+        """Whether no body follows, whatever the headers say (RFC 9110 §6.4.1)."""
+        return method == b"HEAD" or self.status in (204, 304) or self.status < 200
+
+    def encode(self, framing: bytes, extra: bytes) -> bytes:
+        """The head for the client; `framing` and `extra` are complete header lines."""
+        lines = [b"HTTP/1.1 %d %b\r\n" % (self.status, self.reason)]
+        lines += [b"%b: %b\r\n" % header for header in self.headers]
+        lines += (framing, extra, b"\r\n")
+        return b"".join(lines)

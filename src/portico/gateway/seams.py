@@ -1,0 +1,52 @@
+"""What an exchange needs of the two parts around it: the gateway, and the client's connection."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, Protocol
+
+from portico.gateway.head import RequestHead
+from portico.gateway.limits import Limits
+from portico.gateway.tunnel import Tunnel
+from portico.gateway.upstream import Dialer, UpstreamConnection
+from portico.pools.endpoint import Endpoint
+
+
+class Services(Protocol):
+    """What exchanges need of the gateway."""
+
+    loop: asyncio.AbstractEventLoop
+    limits: Limits
+    dialer: Dialer
+
+    def admit(self, head: RequestHead, port: int | None) -> Endpoint:
+        """The endpoint a request may go to. Raises `Refusal`."""
+
+    def forwarding_lines(self, head: RequestHead, peer: str) -> bytes:
+        """Header lines that tell a container about the client."""
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run a task that the gateway owns."""
+
+
+class Client(Protocol):
+    """The downstream connection, as an exchange uses it."""
+
+    peer: str
+    port: int | None
+
+    def write(self, data: bytes) -> None:
+        """Send to the client."""
+
+    def update_reading(self) -> None:
+        """Whether to read from the client may have changed."""
+
+    def exchange_over(self, keep_alive: bool) -> None:
+        """The current response is complete."""
+
+    def cut(self) -> None:
+        """End the connection so that the client notices."""
+
+    def become(self, tunnel: Tunnel, upstream: UpstreamConnection) -> None:
+        """Speak the upgraded protocol from here on."""

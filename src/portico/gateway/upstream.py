@@ -1,0 +1,244 @@
+"""Connections to containers: one HTTP/1.1 exchange at a time, kept open in between."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol, cast
+
+import httptools
+
+from portico.gateway.flow import FlowControlledProtocol
+from portico.gateway.head import ResponseHead
+from portico.wire.container import Address
+
+MAX_IDLE = 128  # connections kept open to one address; a burst's surplus is closed
+
+
+class ResponseReceiver(Protocol):
+    """The exchange that a connection works for."""
+
+    @property
+    def method(self) -> bytes:
+        """The request's method, which decides whether a response has a body."""
+
+    def response_interim(self, head: ResponseHead) -> None:
+        """A 1xx response came."""
+
+    def response_head(self, head: ResponseHead) -> None:
+        """The response began."""
+
+    def response_body(self, data: bytes) -> None:
+        """A piece of the response's body."""
+
+    def response_end(self, trailers: list[tuple[bytes, bytes]]) -> None:
+        """The response is whole."""
+
+    def response_upgraded(self, head: ResponseHead, rest: bytes) -> None:
+        """The container switched protocols (101); `rest` came right behind the head."""
+
+    def response_flush(self) -> None:
+        """Everything in hand has been told."""
+
+    def upstream_lost(self, reason: str) -> None:
+        """The connection ended before the response was whole."""
+
+    def upstream_writable(self, writable: bool) -> None:
+        """The container's backlog grew over, or fell under, its bound."""
+
+
+class ByteReceiver(Protocol):
+    """The tunnel that a connection works for after a 101."""
+
+    def from_container(self, data: bytes) -> None:
+        """Bytes came from the container."""
+
+    def container_lost(self) -> None:
+        """The container closed."""
+
+    def container_writable(self, writable: bool) -> None:
+        """As `ResponseReceiver.upstream_writable`."""
+
+
+class UpstreamConnection(FlowControlledProtocol):
+    """One connection to a container."""
+
+    __slots__ = ("_dialer", "_done", "_head", "_parser", "_trailers", "key", "receiver", "tunnel")
+
+    def __init__(self, dialer: Dialer, key: str) -> None:
+        super().__init__()
+        self._dialer = dialer
+        self.key = key
+        self.receiver: ResponseReceiver | None = None
+        self.tunnel: ByteReceiver | None = None
+        self._parser = httptools.HttpResponseParser(self)
+        self._head: ResponseHead | None = None
+        self._trailers: list[tuple[bytes, bytes]] = []
+        self._done = False
+
+    # -- asyncio
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._dialer.forget(self)
+        tunnel, self.tunnel = self.tunnel, None
+        if tunnel is not None:
+            tunnel.container_lost()
+        receiver, self.receiver = self.receiver, None
+        if receiver is not None:
+            receiver.upstream_lost("the container closed the connection")
+
+    def writable_changed(self, writable: bool) -> None:
+        if self.tunnel is not None:
+            self.tunnel.container_writable(writable)
+        elif self.receiver is not None:
+            self.receiver.upstream_writable(writable)
+
+    def data_received(self, data: bytes) -> None:
+        if self.tunnel is not None:
+            self.tunnel.from_container(data)
+            return
+        receiver = self.receiver
+        if receiver is None:  # bytes that nobody asked for
+            self.close()
+            return
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            head = cast(ResponseHead, self._head)
+            receiver.response_upgraded(head, data[upgrade.args[0] :])
+            return
+        except httptools.HttpParserError as error:
+            self._break(receiver, f"the container's answer is not HTTP: {error}")
+            return
+        if receiver.method == b"HEAD" and not self._done and self._answered:
+            self._done = True
+            self._parser = httptools.HttpResponseParser(self)  # the old one waits for a body
+            receiver.response_end([])
+        receiver.response_flush()
+
+    @property
+    def _answered(self) -> bool:
+        return self._head is not None and self._head.status >= 200
+
+    def _break(self, receiver: ResponseReceiver, reason: str) -> None:
+        self.receiver = None
+        self.close()
+        receiver.response_flush()
+        receiver.upstream_lost(reason)
+
+    # -- parser
+
+    def on_message_begin(self) -> None:
+        if self._done:
+            raise ValueError("a second response to one request")
+        self._head = None
+
+    def on_status(self, reason: bytes) -> None:
+        self._begin_head().reason += reason
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._head is not None and self._head.status:
+            self._trailers.append((name, value))
+        else:
+            self._begin_head().add(name, value)
+
+    def on_headers_complete(self) -> None:
+        head = self._begin_head()
+        head.status = self._parser.get_status_code()
+        receiver = cast(ResponseReceiver, self.receiver)
+        if head.status >= 200:
+            receiver.response_head(head)
+        elif head.status != 101:
+            receiver.response_interim(head)
+
+    def on_body(self, data: bytes) -> None:
+        receiver = cast(ResponseReceiver, self.receiver)
+        if receiver.method == b"HEAD":
+            raise ValueError("a body in answer to HEAD")
+        receiver.response_body(data)
+
+    def on_message_complete(self) -> None:
+        head = cast(ResponseHead, self._head)
+        if head.status < 200:
+            return
+        self._done = True
+        cast(ResponseReceiver, self.receiver).response_end(self._trailers)
+
+    def _begin_head(self) -> ResponseHead:
+        if self._head is None:
+            self._head = ResponseHead()
+        return self._head
+
+    # -- the exchange's side
+
+    def release(self, reusable: bool) -> None:
+        """The exchange is over: keep the connection for the next one, or close it."""
+        self.receiver = None
+        head = self._head
+        if head is not None and head.connection is not None and b"close" in head.connection:
+            reusable = False
+        if not reusable or self.closing:
+            self.close()
+            return
+        self.resume_reading()
+        self._head, self._trailers, self._done = None, [], False
+        self._dialer.keep(self)
+
+
+class Dialer:
+    """Opens connections to containers and keeps idle ones, last used first out."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._idle: dict[str, list[UpstreamConnection]] = {}
+
+    def take(self, address: Address) -> UpstreamConnection | None:
+        """An idle connection to `address`, if there is one."""
+        idle = self._idle.get(_key(address))
+        while idle:
+            connection = idle.pop()
+            if not connection.closing:
+                return connection
+        return None
+
+    async def dial(self, address: Address) -> UpstreamConnection:
+        """A new connection to `address`. Raises OSError."""
+        key = _key(address)
+
+        def make() -> UpstreamConnection:
+            return UpstreamConnection(self, key)
+
+        loop = self._loop
+        if address.path is not None:
+            _, connection = await loop.create_unix_connection(make, address.path)
+        else:
+            host, port = address.host or "127.0.0.1", address.port or 0
+            _, connection = await loop.create_connection(make, host, port)
+        return connection
+
+    def keep(self, connection: UpstreamConnection) -> None:
+        """Take a connection back."""
+        idle = self._idle.setdefault(connection.key, [])
+        if len(idle) < MAX_IDLE:
+            idle.append(connection)
+        else:
+            connection.close()
+
+    def forget(self, connection: UpstreamConnection) -> None:
+        """A connection is gone."""
+        idle = self._idle.get(connection.key)
+        if idle is None:
+            return
+        if connection in idle:
+            idle.remove(connection)
+        if not idle:
+            del self._idle[connection.key]
+
+    def close(self) -> None:
+        """Close what is idle."""
+        for idle in tuple(self._idle.values()):
+            for connection in tuple(idle):
+                connection.close()
+
+
+def _key(address: Address) -> str:
+    return address.path if address.path is not None else f"{address.host}:{address.port}"

@@ -1,0 +1,241 @@
+"""A container as its pool sees it, and the leases of its slots."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from portico.engines.base import Container
+from portico.wire.container import Address, Call, CallResult, ContainerExit, Ready
+
+STOP_GRACE = 30.0  # seconds from SIGTERM to SIGKILL (SPEC §7)
+
+
+class State(enum.Enum):
+    """Where a container is in its life; it only ever moves down this list."""
+
+    STARTING = "starting"
+    READY = "ready"
+    DRAINING = "draining"
+    STOPPING = "stopping"
+    GONE = "gone"
+
+
+class MemberOwner(Protocol):
+    """Told about changes that matter to the pool as a whole."""
+
+    def now(self) -> float:
+        """The pool's clock, in seconds."""
+
+    def member_ready(self, member: Member) -> None:
+        """`member` has slots to give."""
+
+    def slots_freed(self, member: Member, count: int) -> None:
+        """`count` inputs of `member` have ended."""
+
+    def member_left(self, member: Member) -> None:
+        """`member` no longer counts: it drains or stops."""
+
+    def member_gone(self, member: Member, before: State, exit: ContainerExit) -> None:
+        """`member` and all its inputs are over; `before` is the state it was in."""
+
+
+@dataclass(frozen=True, slots=True)
+class ColdStart:
+    """What an input waited for, in milliseconds by phase (for ``Server-Timing``)."""
+
+    phases: dict[str, float]
+
+
+class Lease:
+    """One input's hold on a slot. The slot is free when the handler has ended, not when the client has."""
+
+    __slots__ = (
+        "_reports_end",
+        "cold_start",
+        "finished_at",
+        "input_id",
+        "member",
+        "on_lost",
+        "on_result",
+        "on_retire",
+    )
+
+    def __init__(self, member: Member, input_id: int) -> None:
+        self.member = member
+        self.input_id = input_id
+        self.cold_start: ColdStart | None = None
+        self.on_retire: Callable[[], None] | None = None
+        """Called when the container is to go and this input should give way (open WebSockets)."""
+        self.on_result: Callable[[CallResult], None] | None = None
+        """Called with the outcome, where the input is a function call."""
+        self.on_lost: Callable[[str], None] | None = None
+        """Called with the reason when the container ends before the input has."""
+        self.finished_at: float | None = None
+        self._reports_end = True
+
+    def address(self, method: str) -> Address:
+        """Where the container listens for `method`."""
+        address = self.member.addresses[method]
+        self._reports_end = address.reports_end
+        return address
+
+    def finish(self) -> None:
+        """The exchange is over. A container that reports ends frees the slot itself, any moment now."""
+        if self._reports_end:
+            self.finished_at = self.member.owner.now()
+        else:
+            self.member.ended((self.input_id,))
+
+    def call(self, call_id: str, method: str, payload: bytes) -> None:
+        """Run a function call as this input; `on_result` or `on_lost` follows."""
+        self.member.call(Call(input=self.input_id, call_id=call_id, method=method, payload=payload))
+
+    def cancel(self) -> None:
+        """The client is gone, or its time is up: the handler is told, and ends the lease when it has ended."""
+        self.finish()
+        if self._reports_end:
+            self.member.cancel((self.input_id,))
+
+    def container_unreachable(self) -> None:
+        """The container does not accept connections: it gets no further inputs and is ended."""
+        self.member.condemn()
+
+
+class Member:
+    """One container of a pool: its state, and the inputs that hold its slots."""
+
+    def __init__(
+        self, container_id: str, owner: MemberOwner, capacity: int, function: str = ""
+    ) -> None:
+        self.id = container_id
+        self.function = function
+        self.owner = owner
+        self.capacity = capacity
+        self.state = State.STARTING
+        self.created_at = owner.now()
+        self.idle_since = self.created_at
+        self.ready_at: float | None = None
+        self.addresses: dict[str, Address] = {}
+        self.timings: dict[str, float] = {}
+        self.leases: dict[int, Lease] = {}
+        self.container: Container | None = None
+
+    @property
+    def free(self) -> int:
+        """Slots to give."""
+        return self.capacity - len(self.leases) if self.state is State.READY else 0
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the container's leader, once known."""
+        return self.container.pid if self.container is not None else None
+
+    @property
+    def live(self) -> bool:
+        """Whether the container counts as one the pool has."""
+        return self.state in (State.STARTING, State.READY)
+
+    def lease(self, input_id: int) -> Lease:
+        """Take a slot; the caller has seen that one is free."""
+        lease = Lease(self, input_id)
+        self.leases[input_id] = lease
+        return lease
+
+    def cancel(self, inputs: Sequence[int]) -> None:
+        """Tell the container that these inputs' clients are gone."""
+        held = tuple(i for i in inputs if i in self.leases)
+        if held and self.container is not None:
+            self.container.cancel(held)
+
+    def call(self, call: Call) -> None:
+        """Hand a function call to the container."""
+        if self.container is not None:
+            self.container.call(call)
+
+    def probe(self, before: float) -> None:
+        """Ask after inputs whose exchange was over before that time and whose end was not reported.
+
+        The container never saw an input that its HTTP server refused by itself.
+        """
+        overdue = tuple(
+            lease.input_id
+            for lease in self.leases.values()
+            if lease.finished_at is not None and lease.finished_at < before
+        )
+        if overdue and self.container is not None:
+            self.container.probe(overdue)
+
+    def retire_leases(self) -> None:
+        """Ask the inputs that can to give way."""
+        for lease in tuple(self.leases.values()):
+            if lease.on_retire is not None:
+                lease.on_retire()
+
+    def drain(self) -> None:
+        """No new inputs; the container stops once its last one has ended."""
+        if not self.live:
+            return
+        if not self.leases:
+            self.stop(STOP_GRACE)
+            return
+        self.state = State.DRAINING
+        self.owner.member_left(self)
+
+    def stop(self, grace: float) -> None:
+        """End the container: SIGTERM, `grace` seconds, SIGKILL."""
+        if self.state in (State.STOPPING, State.GONE):
+            return
+        was_live = self.live
+        self.state = State.STOPPING
+        if was_live:
+            self.owner.member_left(self)
+        if self.container is not None:
+            self.container.stop(grace)
+
+    def condemn(self) -> None:
+        """The container is broken: end it without ceremony."""
+        self.stop(0.0)
+
+    # -- ContainerListener
+
+    def ready(self, ready: Ready) -> None:
+        self.addresses = ready.addresses
+        self.timings = ready.timings
+        if self.state is not State.STARTING:
+            return
+        self.state = State.READY
+        self.ready_at = self.idle_since = self.owner.now()
+        self.owner.member_ready(self)
+
+    def ended(self, inputs: Iterable[int]) -> None:
+        pop = self.leases.pop
+        count = 0
+        for input_id in inputs:
+            if pop(input_id, None) is not None:
+                count += 1
+        if not count:
+            return
+        if not self.leases:
+            self.idle_since = self.owner.now()
+            if self.state is State.DRAINING:
+                self.stop(STOP_GRACE)
+        self.owner.slots_freed(self, count)
+
+    def called(self, result: CallResult) -> None:
+        lease = self.leases.get(result.input)
+        if lease is not None and lease.on_result is not None:
+            lease.on_result(result)
+
+    def exited(self, exit: ContainerExit) -> None:
+        before, was_live = self.state, self.live
+        self.state = State.GONE
+        if was_live:
+            self.owner.member_left(self)
+        for lease in tuple(self.leases.values()):
+            if lease.on_lost is not None:
+                lease.on_lost(exit.reason)
+        self.ended(tuple(self.leases))
+        self.owner.member_gone(self, before, exit)

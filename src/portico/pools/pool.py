@@ -1,0 +1,395 @@
+"""A pool: the containers of one function (of one combination of parameters) and the inputs that wait for them.
+
+Knative's breaker and autoscaler in one place and one thread: running and waiting are two counters changed only
+here, capacity follows the containers, and the first input that finds no slot pokes the autoscaler in the same
+tick. Everything runs on the event loop; nothing on the way of an input awaits except the wait for a slot.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from portico.engines.base import Engine
+from portico.pools import autoscaler
+from portico.pools.backoff import Backoff
+from portico.pools.errors import PoolStopped, QueueFull, StartFailed, StartTimeout
+from portico.pools.member import STOP_GRACE, ColdStart, Lease, Member, State
+from portico.wire.container import ContainerExit, ContainerSpec
+from portico.wire.ids import new_id
+from portico.wire.manifest import FunctionSpec
+
+PROBE_INTERVAL = 1.0  # seconds between looks for ends that were never reported
+
+
+class Timer(Protocol):
+    """What `Clock.call_at` gives back."""
+
+    def cancel(self) -> None:
+        """Do not call after all."""
+
+
+class Clock(Protocol):
+    """The part of an event loop that a pool uses for time, so that tests bring their own."""
+
+    def time(self) -> float:
+        """Monotonic seconds."""
+
+    def call_at(self, when: float, callback: Callable[[], object], /) -> Timer:
+        """Call back at `when`."""
+
+
+class _Waiter:
+    """An input in the queue. `pool` changes when a successor takes the queue over."""
+
+    __slots__ = ("future", "pool", "since")
+
+    def __init__(self, pool: Pool, future: asyncio.Future[Lease], since: float) -> None:
+        self.pool = pool
+        self.future = future
+        self.since = since
+
+    def leave(self) -> None:
+        """Stop waiting; a slot granted in the same tick goes to the next in the queue."""
+        self.pool._queue.pop(self, None)
+        if not self.future.done():
+            self.future.cancel()
+        elif not self.future.cancelled() and self.future.exception() is None:
+            lease = self.future.result()
+            lease.member.ended((lease.input_id,))
+
+
+@dataclass(frozen=True, slots=True)
+class PoolStats:
+    """Counters of a pool at one moment."""
+
+    running: int
+    waiting: int
+    starting: int
+    ready: int
+
+
+class Pool:
+    """The containers of one function, and a FIFO queue of the inputs that found no room.
+
+    `make_spec` gives the specification of a new container for its id; it is asked for each start, so that
+    changed secrets reach new containers. `input_ids` numbers inputs across all pools of a server.
+    """
+
+    def __init__(
+        self,
+        function: FunctionSpec,
+        engine: Engine,
+        make_spec: Callable[[str], ContainerSpec],
+        *,
+        input_ids: Callable[[], int] | None = None,
+        on_exit: Callable[[Member, ContainerExit], None] | None = None,
+        max_waiting: int = 2000,
+        clock: Clock | None = None,
+    ) -> None:
+        self.function = function
+        self.scaling = function.scaling
+        self._engine = engine
+        self._make_spec = make_spec
+        self._next_input = input_ids or itertools.count(1).__next__
+        self._on_exit = on_exit
+        self._max_waiting = max_waiting
+        self._clock: Clock = clock or asyncio.get_running_loop()
+        self._members: dict[str, Member] = {}
+        self._ready: list[Member] = []
+        self._queue: dict[_Waiter, None] = {}  # ordered, and a leaver is dropped in O(1)
+        self._running = 0
+        self._live = 0
+        self._headroom = 0.0
+        self._backoff = Backoff()
+        self._failure: StartFailed | None = None
+        self._timer: Timer | None = None
+        self._prober: Timer | None = None
+        self._closing = False
+        self._changed = asyncio.Event()
+        self._gone = asyncio.Event()
+        self._gone.set()
+
+    # -- inputs
+
+    def try_acquire(self) -> Lease | None:
+        """A slot at once, or None where the input has to wait (`acquire`)."""
+        if self._queue or not self._ready:
+            return None
+        member = self._least_loaded()
+        if len(member.leases) >= member.capacity:
+            return None
+        lease = self._grant(member)
+        if self._running > self._headroom:
+            self._scale()
+        return lease
+
+    async def acquire(self) -> Lease:
+        """A slot, first come first served.
+
+        Raises `QueueFull` at once, `StartFailed` when containers cannot start, `StartTimeout` after
+        `startup_timeout` seconds, `PoolStopped` when the pool ends. Cancelling it leaves the queue.
+        """
+        lease = self.try_acquire()
+        if lease is not None:
+            return lease
+        if self._closing:
+            raise PoolStopped
+        if len(self._queue) >= self._max_waiting:
+            raise QueueFull(self._max_waiting)
+        if self._failure is not None and not self._ready and self._backoff.until > self.now():
+            raise self._failure
+        waiter = _Waiter(self, asyncio.get_running_loop().create_future(), self.now())
+        self._queue[waiter] = None
+        self._scale()
+        try:
+            async with asyncio.timeout(self.function.startup_timeout):
+                return await waiter.future
+        except TimeoutError:
+            waiter.leave()
+            raise StartTimeout(self.function.startup_timeout) from None
+        except BaseException:
+            waiter.leave()
+            raise
+
+    def _least_loaded(self) -> Member:
+        ready = self._ready
+        return ready[0] if len(ready) == 1 else min(ready, key=_load)
+
+    def _grant(self, member: Member) -> Lease:
+        self._running += 1
+        return member.lease(self._next_input())
+
+    def _dispatch(self) -> None:
+        """Give free slots to the longest waiting."""
+        while self._queue and self._ready:
+            member = self._least_loaded()
+            if member.free <= 0:
+                return
+            waiter = next(iter(self._queue))
+            del self._queue[waiter]
+            if waiter.future.done():  # cancelled in this very tick
+                continue
+            lease = self._grant(member)
+            lease.cold_start = _cold_start(member, waiter.since, self.now())
+            waiter.future.set_result(lease)
+
+    def _refuse_waiting(self, error: Exception) -> None:
+        waiters, self._queue = self._queue, {}
+        for waiter in waiters:
+            if not waiter.future.done():
+                waiter.future.set_exception(error)
+
+    # -- scaling
+
+    def _scale(self) -> None:
+        """Ask the autoscaler, and do what it says."""
+        if self._closing:
+            return
+        now = self.now()
+        idle = [autoscaler.Idle(m.id, m.idle_since) for m in self._ready if not m.leases]
+        snapshot = autoscaler.Snapshot(self._running, len(self._queue), self._live, idle)
+        decision = autoscaler.decide(self.scaling, snapshot, now)
+        wake_at = decision.wake_at
+        if decision.start and self._backoff.until > now:
+            wake_at = self._backoff.until
+        else:
+            for _ in range(decision.start):
+                self._start()
+        for container_id in decision.stop:
+            self._members[container_id].stop(STOP_GRACE)
+        self._headroom = autoscaler.headroom(self.scaling, self._live)
+        self._look_again(wake_at)
+
+    def _look_again(self, at: float | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if at is not None:
+            self._timer = self._clock.call_at(at, self._timer_fired)
+
+    def _timer_fired(self) -> None:
+        self._timer = None
+        self._scale()
+
+    def _start(self) -> None:
+        member = Member(new_id("ta"), self, self.scaling.max_inputs, self.function.name)
+        self._members[member.id] = member
+        self._live += 1
+        self._gone.clear()
+        member.container = self._engine.start(self._make_spec(member.id), member)
+
+    def _probe(self) -> None:
+        before = self.now() - PROBE_INTERVAL
+        for member in self._members.values():
+            member.probe(before)
+        self._prober = self._probe_later() if self._running else None
+
+    def _probe_later(self) -> Timer:
+        return self._clock.call_at(self.now() + PROBE_INTERVAL, self._probe)
+
+    # -- MemberOwner
+
+    def now(self) -> float:
+        """The pool's clock, in seconds."""
+        return self._clock.time()
+
+    def member_ready(self, member: Member) -> None:
+        """`member` has slots to give."""
+        self._ready.append(member)
+        self._backoff.succeeded()
+        self._failure = None
+        self._dispatch()
+        self._notify()
+        self._scale()
+
+    def slots_freed(self, member: Member, count: int) -> None:
+        """`count` inputs of `member` have ended."""
+        self._running -= count
+        if self._queue:
+            self._dispatch()
+        elif not member.leases and self._timer is None:
+            self._scale()
+        if self._prober is None and self._running:
+            self._prober = self._probe_later()
+
+    def member_left(self, member: Member) -> None:
+        """`member` no longer counts: it drains or stops."""
+        self._live -= 1
+        if member in self._ready:
+            self._ready.remove(member)
+
+    def member_gone(self, member: Member, before: State, exit: ContainerExit) -> None:
+        """`member` and all its inputs are over."""
+        del self._members[member.id]
+        if self._on_exit is not None:
+            self._on_exit(member, exit)
+        if not self._members:
+            self._gone.set()
+        if before is State.STARTING:
+            self._backoff.failed(self.now())
+            traceback = exit.failure.traceback if exit.failure is not None else ""
+            self._failure = StartFailed(f"the container {exit.reason}", traceback)
+            if not self._ready:
+                self._refuse_waiting(self._failure)
+        self._notify()
+        self._scale()
+
+    def _notify(self) -> None:
+        """Wake those who wait for containers to be ready."""
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
+
+    # -- life
+
+    def start(self) -> None:
+        """Begin to keep `min_containers`."""
+        self._scale()
+
+    async def prepare(self, count: int) -> None:
+        """Have `count` containers ready before any input needs them. Raises `StartFailed`."""
+        if self.scaling.max_containers is not None:
+            count = min(count, self.scaling.max_containers)
+        for _ in range(count - self._live):
+            self._start()
+        while len(self._ready) < count:
+            if self._failure is not None:
+                raise self._failure
+            changed = self._changed
+            await changed.wait()
+
+    def hand_over(self, successor: Pool, socket_grace: float) -> None:
+        """Leave the field to `successor`: it gets the queue, running inputs end here.
+
+        Open WebSockets are asked to close after `socket_grace` seconds; whatever still runs when the function's
+        own timeout has passed is ended.
+        """
+        self._close_to_new()
+        for waiter in self._queue:
+            waiter.pool = successor
+        successor._queue.update(self._queue)
+        self._queue.clear()
+        successor._dispatch()
+        successor._scale()
+        now = self.now()
+        for member in tuple(self._members.values()):
+            if member.state is State.STARTING:
+                member.stop(0.0)
+            else:
+                member.drain()
+        self._clock.call_at(now + socket_grace, self._retire_leases)
+        self._clock.call_at(now + socket_grace + self.function.timeout, self._stop_members)
+
+    def stop(self, grace: float = STOP_GRACE) -> None:
+        """End: waiting inputs are refused, running ones have `grace` seconds."""
+        self._close_to_new()
+        self._refuse_waiting(PoolStopped())
+        self._retire_leases()
+        self._stop_members(grace)
+
+    async def gone(self) -> None:
+        """Wait until no container is left."""
+        await self._gone.wait()
+
+    def stop_container(self, container_id: str) -> bool:
+        """Drain and end one container; False where there is none of that id."""
+        member = self._members.get(container_id)
+        if member is None:
+            return False
+        member.drain()
+        self._scale()
+        return True
+
+    def _close_to_new(self) -> None:
+        self._closing = True
+        self._look_again(None)
+
+    def _retire_leases(self) -> None:
+        for member in tuple(self._members.values()):
+            member.retire_leases()
+
+    def _stop_members(self, grace: float = STOP_GRACE) -> None:
+        for member in tuple(self._members.values()):
+            member.stop(grace)
+
+    # -- what there is
+
+    @property
+    def members(self) -> tuple[Member, ...]:
+        """The containers, oldest first."""
+        return tuple(self._members.values())
+
+    @property
+    def stats(self) -> PoolStats:
+        """Counters now."""
+        ready = len(self._ready)
+        return PoolStats(self._running, len(self._queue), self._live - ready, ready)
+
+    @property
+    def busy(self) -> bool:
+        """Whether inputs run or wait."""
+        return bool(self._running or self._queue)
+
+    @property
+    def failure(self) -> StartFailed | None:
+        """Why the last start failed, until one succeeds."""
+        return self._failure
+
+
+def _load(member: Member) -> int:
+    return len(member.leases)
+
+
+def _cold_start(member: Member, since: float, now: float) -> ColdStart | None:
+    """Phases of the wait of an input that arrived before its container was there."""
+    if member.ready_at is None or since > member.ready_at:
+        return None
+    boot = (member.ready_at - max(member.created_at, since)) * 1000
+    imported = member.timings.get("import", 0.0)
+    queue = (now - since) * 1000 - boot
+    return ColdStart(
+        {"queue": max(queue, 0.0), "boot": max(boot - imported, 0.0), "import": imported}
+    )

@@ -1,0 +1,429 @@
+"""What goes wrong: clients that leave, containers that die, and input that is not HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import h11
+import pytest
+
+from gateway.world import DEADLINE, Connection, World, header, hello, run
+from portico.gateway.limits import Limits
+from portico.wire.container import Failed
+from portico.wire.manifest import Scaling
+
+GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
+        b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: +1\r\n\r\na",
+        b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nxx\r\n",
+        b"POST / HTTP/1.1\r\nHost: h\r\nUpgrade: h2c\r\nConnection: Upgrade\r\nContent-Length: 1\r\n\r\na",
+        b"GET / HTTP/1.1\r\nHost : h\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: h\r\nA: 1\r\n folded\r\n\r\n",
+        b"GET foo HTTP/1.1\r\nHost: h\r\n\r\n",
+        b"\x16\x03\x01\x02\x00",
+    ],
+)
+def test_ambiguous_or_broken_requests_get_400_and_never_reach_a_container(request_bytes):
+    async def test():
+        async with World(hello) as world:
+            client = await world.connect()
+            client.send(request_bytes)
+            raw = await client.rest()
+            assert raw.startswith(b"HTTP/1.1 400 "), raw
+            assert b"connection: close" in raw
+            await world.idle()
+            for request in world.requests:  # a body that turned out broken: its handler was told
+                assert request.method == b"POST"
+
+    run(test)
+
+
+def test_answer_to_a_broken_request_waits_for_the_one_before():
+    async def test():
+        async with World(hello) as world:
+            client = await world.connect()
+            client.send(b"GET /first HTTP/1.1\r\nHost: h\r\n\r\nGARBAGE\r\n\r\n")
+            raw = await client.rest()
+            assert raw.index(b"GET /first") < raw.index(b"HTTP/1.1 400")
+
+    run(test)
+
+
+def test_connect_is_refused():
+    async def test():
+        async with World(hello) as world:
+            client = await world.connect()
+            client.send(b"CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\n\r\n")
+            assert (await client.rest()).startswith(b"HTTP/1.1 501 ")
+
+    run(test)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"GET / HTTP/1.1\r\nHost: h\r\nX: " + b"a" * 2000 + b"\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: h\r\nX: " + b"a" * 2000,
+        b"GET /" + b"a" * 2000 + b" HTTP/1.1\r\nHost: h\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: h\r\n" + b"A: 1\r\n" * 11 + b"\r\n",
+    ],
+)
+def test_too_large_a_head_is_431(head):
+    async def test():
+        async with World(hello, limits=Limits(head=1024, headers=10)) as world:
+            client = await world.connect()
+            client.send(head)
+            assert (await client.rest()).startswith(b"HTTP/1.1 431 ")
+            assert world.requests == []
+
+    run(test)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 11\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nb\r\n12345678901\r\n",
+    ],
+)
+def test_too_large_a_body_is_413_declared_or_counted(message):
+    async def test():
+        async with World(hello, limits=Limits(request_body=10)) as world:
+            client = await world.connect()
+            client.send(message)
+            assert (await client.rest()).startswith(b"HTTP/1.1 413 ")
+            await world.idle()
+            exact = await world.connect()
+            exact.send(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\n1234567890")
+            assert (await exact.response())[0].status_code == 200
+
+    run(test)
+
+
+def test_slow_head_is_408_and_an_idle_connection_is_closed():
+    async def test():
+        async with World(hello, limits=Limits(head_timeout=0.05, idle_timeout=0.05)) as world:
+            slow, idle = await world.connect(), await world.connect()
+            slow.send(b"GET / HTTP/1.1\r\nHost:")
+            assert (await slow.rest()).startswith(b"HTTP/1.1 408 ")
+            assert await idle.rest() == b""
+
+    run(test)
+
+
+def test_rate_limit_is_429_with_retry_after():
+    async def test():
+        async with World(hello, rate=0.001, burst=2) as world:
+            client = await world.connect()
+            statuses = []
+            for _ in range(3):
+                client.send(GET)
+                head, _ = await client.response()
+                statuses.append(head.status_code)
+            assert statuses == [200, 200, 429]
+            assert int(header(head, "retry-after")) >= 1
+
+    run(test)
+
+
+def test_failed_start_is_503_with_the_traceback_for_an_ephemeral_app_only():
+    async def test(ephemeral: bool):
+        async with World(hello, ephemeral=ephemeral) as world:
+            world.failure = Failed(
+                phase="import", message="ValueError: no", traceback="Traceback: here"
+            )
+            client = await world.connect()
+            client.send(GET)
+            head, body = await client.response()
+            assert head.status_code == 503
+            detail = json.loads(body)["detail"]
+            assert "ValueError: no" in detail
+            assert ("Traceback: here" in detail) is ephemeral
+            assert header(head, "retry-after") is not None
+
+    run(lambda: test(True))
+    run(lambda: test(False))
+
+
+def test_client_that_leaves_while_it_waits_frees_its_place():
+    async def test():
+        async with World(hello, scaling=Scaling(max_containers=1)) as world:
+            blocker = world.pool.acquire()
+            lease = await blocker
+            client = await world.connect()
+            client.send(GET)
+            async with asyncio.timeout(DEADLINE):
+                while not world.pool.stats.waiting:
+                    await asyncio.sleep(0.001)
+                client.close()
+                while world.pool.stats.waiting:
+                    await asyncio.sleep(0.001)
+            world.containers[0].report(lease.input_id)
+            assert world.requests == []
+
+    run(test)
+
+
+def test_client_that_leaves_mid_response_cancels_its_input():
+    async def endless(connection: Connection) -> None:
+        await connection.request()
+        await connection.body()
+        connection.send(h11.Response(status_code=200, headers=[(b"transfer-encoding", b"chunked")]))
+        connection.send(h11.Data(data=b"begun"))
+        await connection.reader.read()
+
+    async def test():
+        async with World(endless) as world:
+            client = await world.connect()
+            client.send(GET)
+            await client.until(b"begun")
+            client.close()
+            async with asyncio.timeout(DEADLINE):
+                await world.cancelled.get()
+            await world.idle()
+
+    run(test)
+
+
+def test_client_that_leaves_mid_upload_cancels_its_input():
+    async def test():
+        async with World(hello) as world:
+            client = await world.connect()
+            client.send(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n\r\nhalf")
+            async with asyncio.timeout(DEADLINE):
+                while not world.requests:
+                    await asyncio.sleep(0.001)
+            client.writer.transport.abort()
+            async with asyncio.timeout(DEADLINE):
+                await world.cancelled.get()
+            await world.idle()
+
+    run(test)
+
+
+def test_function_that_is_silent_for_its_timeout_gets_504_and_is_cancelled():
+    async def silent(connection: Connection) -> None:
+        await connection.request()
+        await connection.reader.read()
+
+    async def test():
+        async with World(silent, timeout=0.05) as world:
+            client = await world.connect()
+            client.send(GET)
+            head, _ = await client.response()
+            assert head.status_code == 504
+            async with asyncio.timeout(DEADLINE):
+                await world.cancelled.get()
+            await world.idle()
+
+    run(test)
+
+
+def test_response_that_falls_silent_is_cut_so_that_the_client_notices():
+    async def silent(connection: Connection) -> None:
+        await connection.request()
+        await connection.body()
+        connection.raw(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nbegun")
+        await connection.reader.read()
+
+    async def test():
+        async with World(silent, timeout=0.05) as world:
+            client = await world.connect()
+            client.send(GET)
+            with pytest.raises((ConnectionResetError, h11.RemoteProtocolError)):
+                await client.response()
+            await world.idle()
+
+    run(test)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"not http\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
+    ],
+)
+def test_post_is_never_sent_twice_and_a_broken_answer_is_502(answer):
+    async def broken(connection: Connection) -> None:
+        await connection.request()
+        await connection.body()
+        connection.raw(answer)
+
+    async def test():
+        async with World(broken) as world:
+            client = await world.connect()
+            client.send(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\nx")
+            head, _ = await client.response()
+            assert head.status_code == 502
+            assert len(world.requests) == 1
+            await world.idle()
+
+    run(test)
+
+
+def test_idempotent_request_is_tried_once_more_when_its_container_dies():
+    async def test():
+        died = False
+
+        async def die_once(connection: Connection) -> None:
+            nonlocal died
+            if not died:
+                await connection.request()
+                died = True
+                connection.container.kill()
+                return
+            await hello(connection)
+
+        async with World(die_once, scaling=Scaling(max_containers=1)) as world:
+            client = await world.connect()
+            client.send(b"PUT /x HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc")
+            head, body = await client.response()
+            assert (head.status_code, body) == (200, b"PUT /x abc")
+            assert len(world.containers) == 2
+            await world.idle()
+
+    run(test)
+
+
+def test_request_that_could_not_be_delivered_goes_to_another_container_even_a_post():
+    async def test():
+        async with World(hello, scaling=Scaling(max_inputs=100, max_containers=2)) as world:
+            await (await world.pool.acquire()).member.owner.prepare(1)
+            first = world.containers[0]
+            first.server.close()
+            from pathlib import Path
+
+            Path(first.path).unlink(missing_ok=True)
+            client = await world.connect()
+            client.send(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\nx")
+            head, _ = await client.response()
+            assert head.status_code == 200
+            assert first.dead
+            assert len(world.containers) == 2
+
+    run(test)
+
+
+def test_response_before_the_request_ended_reaches_the_client_and_closes():
+    async def early(connection: Connection) -> None:
+        await connection.request()
+        connection.raw(b"HTTP/1.1 403 No\r\nContent-Length: 2\r\n\r\nno")
+        connection.ended()
+        await connection.reader.read()
+
+    async def test():
+        async with World(early) as world:
+            client = await world.connect()
+            client.send(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000\r\n\r\nbegin")
+            raw = await client.rest()
+            assert raw.endswith(b"\r\n\r\nno")
+            await world.idle()
+
+    run(test)
+
+
+def test_slow_reader_pauses_the_container_instead_of_filling_memory():
+    sent = 0
+
+    async def flood(connection: Connection) -> None:
+        nonlocal sent
+        await connection.request()
+        await connection.body()
+        connection.raw(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n")
+        piece = b"x" * 65536
+        while True:
+            connection.raw(piece)
+            await connection.writer.drain()
+            sent += len(piece)
+
+    async def test():
+        async with World(flood) as world:
+            client = await world.connect()
+            client.writer.transport.pause_reading()
+            client.send(GET)
+            before = -1
+            async with asyncio.timeout(DEADLINE):
+                while sent != before or not sent:  # until the container stands still
+                    before = sent
+                    await asyncio.sleep(0.2)
+            assert sent < 64 * 1024**2
+            client.writer.transport.resume_reading()
+            await client.reader.readexactly(sent + 1024**2)
+            client.writer.transport.abort()
+            await world.idle()
+
+    run(test)
+
+
+def test_slow_container_pauses_the_client_instead_of_filling_memory():
+    async def test():
+        go = asyncio.Event()
+
+        async def slow(connection: Connection) -> None:
+            await connection.request()
+            await go.wait()
+            await connection.respond(b"%d" % len(await connection.body()))
+
+        async with World(slow) as world:
+            client = await world.connect()
+            size = 64 * 1024**2
+            client.send(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n" % size)
+            sent, piece = 0, b"x" * 65536
+            client.writer.transport.set_write_buffer_limits(high=65536)
+
+            async def upload() -> None:
+                nonlocal sent
+                while sent < size:
+                    client.send(piece)
+                    await client.writer.drain()
+                    sent += len(piece)
+
+            task = asyncio.create_task(upload())
+            before = -1
+            async with asyncio.timeout(DEADLINE):
+                while sent != before or not sent:
+                    before = sent
+                    await asyncio.sleep(0.2)
+            assert sent < 32 * 1024**2
+            go.set()
+            await task
+            assert (await client.response())[1] == b"%d" % size
+
+    run(test)
+
+
+def test_shutdown_lets_a_running_response_end():
+    go = asyncio.Event()
+
+    async def slow(connection: Connection) -> None:
+        await connection.request()
+        await connection.body()
+        await go.wait()
+        await connection.respond(b"late")
+
+    async def test():
+        async with World(slow) as world:
+            idle, busy = await world.connect(), await world.connect()
+            busy.send(GET)
+            async with asyncio.timeout(DEADLINE):
+                while not world.requests:
+                    await asyncio.sleep(0.001)
+            closing = asyncio.create_task(world.gateway.close(5))
+            assert await idle.rest() == b""
+            go.set()
+            assert (await busy.rest()).endswith(b"late")
+            await closing
+
+    run(test)

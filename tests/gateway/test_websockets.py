@@ -1,0 +1,226 @@
+"""WebSockets through the gateway: wsproto speaks on both ends."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+import wsproto
+from wsproto.events import AcceptConnection, BytesMessage, CloseConnection, Request, TextMessage
+
+from gateway.world import DEADLINE, Client, Connection, World, run
+from portico.gateway.limits import Limits
+
+HANDSHAKE = (
+    b"GET /ws?x=1 HTTP/1.1\r\nHost: h\r\nConnection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+    b"Sec-WebSocket-Protocol: chat\r\nCookie: a=1\r\nAuthorization: Bearer t\r\n\r\n"
+)
+
+
+async def echo(connection: Connection) -> None:
+    """Accepts every handshake, sends messages back, answers closes."""
+    world = connection.container.world
+    protocol = wsproto.WSConnection(wsproto.ConnectionType.SERVER)
+    world.handshake = b""
+    while not world.handshake.endswith(b"\r\n\r\n"):
+        world.handshake += await connection.reader.read(65536)
+    first = next(line for line in world.handshake.split(b"\r\n") if b"x-portico-input" in line)
+    connection.input_id = int(first.partition(b":")[2])
+    protocol.receive_data(world.handshake)
+    try:
+        while True:
+            for event in protocol.events():
+                if isinstance(event, Request):
+                    answer = AcceptConnection(subprotocol=event.subprotocols[0])
+                    connection.raw(protocol.send(answer))
+                elif isinstance(event, TextMessage | BytesMessage):
+                    connection.raw(
+                        protocol.send(
+                            type(event)(event.data, event.frame_finished, event.message_finished)
+                        )
+                    )
+                elif isinstance(event, CloseConnection):
+                    world.closed.put_nowait(event.code)
+                    connection.raw(protocol.send(event.response()))
+                    return
+            data = await connection.reader.read(65536)
+            if not data:
+                world.closed.put_nowait(None)
+                return
+            protocol.receive_data(data)
+    finally:
+        connection.ended()
+
+
+class Socket:
+    """A WebSocket client on a raw connection."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+        self.protocol = wsproto.connection.Connection(wsproto.ConnectionType.CLIENT)
+        self.pending: list = []
+
+    @classmethod
+    async def open(cls, world: World) -> Socket:
+        world.closed = asyncio.Queue()
+        client = await world.connect()
+        client.send(HANDSHAKE)
+        head = await client.until(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 101 "), head
+        assert b"sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" in head.lower().replace(
+            b"s3pplmbitxaq9kygzzhzrbk+xoo=", b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+        )
+        assert b"sec-websocket-protocol: chat" in head.lower()
+        assert b"x-request-id: in-" in head
+        return cls(client)
+
+    def send(self, event) -> None:
+        self.client.send(self.protocol.send(event))
+
+    async def event(self):
+        async with asyncio.timeout(DEADLINE):
+            while not self.pending:
+                data = await self.client.reader.read(65536)
+                self.protocol.receive_data(data or None)
+                self.pending = list(self.protocol.events())
+        return self.pending.pop(0)
+
+    async def message(self) -> bytes | str:
+        pieces = []
+        while True:
+            event = await self.event()
+            assert isinstance(event, TextMessage | BytesMessage), event
+            pieces.append(event.data)
+            if event.message_finished:
+                return (b"" if isinstance(event.data, (bytes, bytearray)) else "").join(pieces)
+
+
+def test_messages_pass_both_ways_and_the_handshake_keeps_its_headers():
+    async def test():
+        async with World(echo) as world:
+            socket = await Socket.open(world)
+            for name in (b"cookie: a=1", b"authorization: bearer t", b"get /ws?x=1 "):
+                assert name in world.handshake.lower()
+            socket.send(TextMessage(data="héllo"))
+            assert await socket.message() == "héllo"
+            socket.send(BytesMessage(data=b"\x00" * 300_000))
+            assert await socket.message() == b"\x00" * 300_000
+            assert world.pool.stats.running == 1
+            socket.send(CloseConnection(code=4001, reason="bye"))
+            assert (await socket.event()).code == 4001
+            assert await world.closed.get() == 4001
+            await world.idle()
+
+    run(test)
+
+
+def test_rejected_handshake_is_an_ordinary_response():
+    async def reject(connection: Connection) -> None:
+        await connection.reader.readuntil(b"\r\n\r\n")
+        connection.raw(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno")
+        connection.container.report(1)
+        await connection.reader.read()
+
+    async def test():
+        async with World(reject) as world:
+            client = await world.connect()
+            client.send(HANDSHAKE)
+            assert (await client.until(b"\r\n\r\nno")).startswith(b"HTTP/1.1 403 ")
+            await world.idle()
+
+    run(test)
+
+
+def test_retired_container_closes_its_sockets_with_1012_on_both_sides():
+    async def test():
+        async with World(echo) as world:
+            socket = await Socket.open(world)
+            world.pool.members[0].retire_leases()
+            assert (await socket.event()).code == 1012
+            assert await world.closed.get() == 1012
+            await world.idle()
+
+    run(test)
+
+
+def test_close_waits_for_the_frame_in_progress():
+    go = asyncio.Event()
+
+    async def half_a_frame(connection: Connection) -> None:
+        await connection.reader.readuntil(b"\r\n\r\n")
+        connection.raw(
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\nSec-WebSocket-Protocol: chat\r\n\r\n"
+            b"\x82\x04ab"
+        )
+        await connection.writer.drain()
+        await go.wait()
+        connection.raw(b"cd")
+        connection.container.report(1)
+        await connection.reader.read()
+
+    async def test():
+        async with World(half_a_frame) as world:
+            socket = await Socket.open(world)
+            event = await socket.event()
+            world.pool.members[0].retire_leases()
+            go.set()
+            data = event.data
+            while len(data) < 4:
+                data += (await socket.event()).data
+            assert data == b"abcd"
+            assert (await socket.event()).code == 1012
+
+    run(test)
+
+
+def test_shutdown_closes_sockets_with_1001():
+    async def test():
+        async with World(echo) as world:
+            socket = await Socket.open(world)
+            closing = asyncio.create_task(world.gateway.close(5))
+            assert (await socket.event()).code == 1001
+            await closing
+
+    run(test)
+
+
+@pytest.mark.parametrize("size", [1000, 1001])
+def test_message_one_past_the_limit_closes_with_1009(size):
+    async def test():
+        async with World(echo, limits=Limits(websocket_message=1000)) as world:
+            socket = await Socket.open(world)
+            socket.send(BytesMessage(data=b"x" * 600, message_finished=False))
+            socket.send(BytesMessage(data=b"x" * (size - 600)))
+            if size <= 1000:
+                assert await socket.message() == b"x" * size
+                return
+            event = await socket.event()
+            while isinstance(event, BytesMessage):
+                event = await socket.event()
+            assert event.code == 1009
+            await world.idle()
+
+    run(test)
+
+
+def test_client_that_vanishes_ends_its_input():
+    async def test():
+        async with World(echo) as world:
+            socket = await Socket.open(world)
+            socket.client.writer.transport.abort()
+            assert await world.closed.get() is None
+            await world.idle()
+
+    run(test)
+
+
+def test_silence_beyond_the_timeout_closes_and_traffic_prevents_it():
+    async def test():
+        async with World(echo, timeout=0.2) as world:
+            socket = await Socket.open(world)
+            assert (await socket.event()).code == 1001
+            await world.idle()
+
+    run(test)
