@@ -23,7 +23,8 @@ USAGE = """usage: python3 bootstrap.py serve [FILE]   install, then `portico ser
 
 
 def main(arguments: list[str]) -> None:
-    if sys.version_info < (3, 11):
+    """Do what the command line says."""
+    if sys.version_info < (3, 11):  # noqa: UP036 - this is what says so
         sys.exit(f"error: Portico needs Python 3.11 or later, this is {sys.version.split()[0]}")
     match arguments:
         case ["serve", *rest]:
@@ -70,6 +71,7 @@ def make_venv() -> None:
 
 
 def install_ensurepip() -> None:
+    """Have the system install what it left out of its Python."""
     package = f"python3.{sys.version_info.minor}-venv"
     sudo = [] if os.geteuid() == 0 else ["sudo"]
     if shutil.which("apt-get") is None or (sudo and shutil.which("sudo") is None):
@@ -108,6 +110,7 @@ def run_in_place(command: str, *arguments: str) -> None:
 
 
 def say(text: str) -> None:
+    """Tell what goes on, aside from the output of what is run."""
     print(f"bootstrap: {text}", file=sys.stderr, flush=True)
 
 

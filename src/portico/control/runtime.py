@@ -9,7 +9,7 @@ from typing import Protocol
 from portico.wire.api import ContainerInfo
 from portico.wire.container import CallResult
 from portico.wire.image import ImageEnvironment
-from portico.wire.manifest import AppManifest, FunctionSpec
+from portico.wire.manifest import AppManifest, FunctionSpec, ParameterValue
 
 
 class ActivationError(Exception):
@@ -73,7 +73,7 @@ class Runtime(Protocol):
         app_id: str,
         function: str,
         method: str,
-        parameters: Mapping[str, str | int | bool | bytes],
+        parameters: Mapping[str, ParameterValue],
         call_id: str,
         payload: bytes,
     ) -> CallResult:

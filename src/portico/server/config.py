@@ -1,0 +1,121 @@
+"""Settings of a server: command line, then ``PORTICO_…`` variables, then the config file, then defaults."""
+
+from __future__ import annotations
+
+import getpass
+import ipaddress
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from portico.wire import local
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+class HostPort(str):
+    """``HOST:PORT``; an IPv6 host stands in brackets, port 0 means any free one."""
+
+    @property
+    def host(self) -> str:
+        """The host, without brackets."""
+        return self.rpartition(":")[0].strip("[]")
+
+    @property
+    def port(self) -> int:
+        """The port."""
+        return int(self.rpartition(":")[2])
+
+
+def _host_port(value: Any) -> HostPort:
+    text = str(value)
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdigit() or int(port) > 65535:
+        raise ValueError(f"{text!r} is not HOST:PORT, such as 127.0.0.1:8400")
+    return HostPort(text)
+
+
+def _domain(value: str) -> str:
+    lowered = value.lower().strip(".")
+    if not re.fullmatch(r"[a-z0-9-]+(\.[a-z0-9-]+)*", lowered):
+        raise ValueError(f"{value!r} is not a domain name")
+    return lowered
+
+
+def _networks(value: Any) -> tuple[Network, ...]:
+    items = value.replace(",", " ").split() if isinstance(value, str) else value
+    return tuple(ipaddress.ip_network(item) for item in items)
+
+
+def _rate(value: Any) -> float | None:
+    if value is None or str(value).lower() == "none":
+        return None
+    rate = float(value)
+    if not rate > 0:
+        raise ValueError("the rate is requests a second, more than 0, or 'none'")
+    return rate
+
+
+def _login_name() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a user id without a name, as in some containers
+        return "workspace"
+
+
+Address = Annotated[HostPort, BeforeValidator(_host_port), Field(validate_default=True)]
+
+
+class ServerSettings(BaseSettings):
+    """Every option of ``portico server run``; see docs/configuration.md."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="PORTICO_", extra="ignore", arbitrary_types_allowed=True
+    )
+
+    web: Address = HostPort("127.0.0.1:8400")
+    api: Address = HostPort("127.0.0.1:8401")
+    state_dir: Path = Field(default_factory=local.state_dir)
+    domain: Annotated[str, AfterValidator(_domain)] = "localhost"
+    workspace: str = Field(default_factory=_login_name)
+    sandbox: Literal["auto", "process"] = "auto"
+    engine: Literal["local"] = "local"
+    rate_limit: Annotated[float | None, BeforeValidator(_rate)] = 200.0
+    trusted_proxy: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_networks)] = ()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The config file's ``[server]`` table comes last."""
+        table = TomlConfigSettingsSource(settings_cls, local.config_path())
+        server = table.toml_data.get("server", {})
+        return init_settings, env_settings, _Table(settings_cls, server)
+
+
+class _Table(PydanticBaseSettingsSource):
+    """Settings from an already parsed table."""
+
+    def __init__(self, settings_cls: type[BaseSettings], table: dict[str, Any]) -> None:
+        super().__init__(settings_cls)
+        self._table = table
+
+    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
+        return self._table.get(field_name), field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        return {k.replace("-", "_"): v for k, v in self._table.items()}

@@ -1,0 +1,336 @@
+"""What runs: for each live app the pools of its current version, and the routes that lead to them."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections.abc import Iterable, Mapping
+from typing import Protocol, cast
+
+from portico.control.runtime import ActivationError, Version
+from portico.engines.base import Engine
+from portico.pools import autoscaler
+from portico.pools.endpoint import Endpoint
+from portico.pools.errors import BadParameter, PoolError, StartFailed
+from portico.pools.family import PoolFamily
+from portico.pools.member import STOP_GRACE, Member
+from portico.pools.pool import Pool
+from portico.sandboxes.base import LogSink
+from portico.wire.api import ContainerInfo, ContainerState
+from portico.wire.container import CallResult, ContainerExit, ContainerSpec, LogLine
+from portico.wire.manifest import FunctionSpec, MethodSpec, ParameterValue
+
+EPHEMERAL_GRACE = 5.0  # seconds that inputs of a stopped ephemeral app have to end
+SOCKET_GRACE = 30.0  # seconds that WebSockets of a replaced deployed version have to end
+
+
+class Routes(Protocol):
+    """The gateway, as far as apps need it."""
+
+    def publish(
+        self, app_id: str, hosts: Mapping[str, Endpoint], ports: Mapping[int, Endpoint]
+    ) -> None:
+        """Replace an app's routes in one step."""
+
+    def withdraw(self, app_id: str) -> None:
+        """Remove an app's routes."""
+
+    async def open_port(self, preferred: int | None) -> int:
+        """Bind a loopback port: the preferred one, or any."""
+
+    async def close_port(self, port: int) -> None:
+        """Stop listening on it."""
+
+
+class LiveApp:
+    """One version with its pools."""
+
+    def __init__(
+        self, version: Version, engine: Engine, input_ids: itertools.count[int], logs: LogSink
+    ) -> None:
+        self.version = version
+        self._engine = engine
+        self._input_ids = input_ids
+        self._logs = logs
+        self.families = {f.name: self._family(f) for f in version.manifest.functions}
+
+    def _family(self, function: FunctionSpec) -> PoolFamily:
+        def make_pool(values: Mapping[str, ParameterValue]) -> Pool:
+            return Pool(
+                function,
+                self._engine,
+                lambda container_id: self.container_spec(function, container_id, values),
+                input_ids=self._input_ids.__next__,
+                on_exit=self._log_exit,
+            )
+
+        return PoolFamily(function, make_pool)
+
+    def container_spec(
+        self, function: FunctionSpec, container_id: str, values: Mapping[str, ParameterValue]
+    ) -> ContainerSpec:
+        """The specification of a new container of `function`."""
+        version = self.version
+        return ContainerSpec(
+            container_id=container_id,
+            app_id=version.app_id,
+            app_name=version.name,
+            function_id=version.function_ids[function.name],
+            function=function,
+            environment=version.environments[function.image],
+            source_root=version.source_root,
+            env=version.variables(function),
+            workdir=version.manifest.images[function.image].workdir,
+            parameters={**values},
+            ephemeral=version.ephemeral,
+        )
+
+    def endpoints(self) -> dict[str, Endpoint]:
+        """The web functions, by public name."""
+        return {
+            spec.public_name(method): self._endpoint(spec, method)
+            for spec in self.version.manifest.functions
+            for method in spec.methods
+            if method.web is not None
+        }
+
+    def _endpoint(self, function: FunctionSpec, method: MethodSpec) -> Endpoint:
+        return Endpoint(
+            app_id=self.version.app_id,
+            function_id=self.version.function_ids[function.name],
+            name=function.public_name(method),
+            method=method.name,
+            pools=self.families[function.name],
+            timeout=function.timeout,
+            ephemeral=self.version.ephemeral,
+            requires_proxy_auth=method.web is not None and method.web.requires_proxy_auth,
+        )
+
+    def warm(self) -> None:
+        """Let the engine prepare the images, so that the first request waits less."""
+        one_per_image = {f.image: f for f in self.version.manifest.functions}
+        for function in one_per_image.values():
+            self._engine.warm(self.container_spec(function, "", {}))
+
+    def start(self) -> None:
+        """Begin to keep `min_containers`."""
+        for pool in self.pools:
+            pool.start()
+
+    @property
+    def pools(self) -> tuple[Pool, ...]:
+        """All pools."""
+        return tuple(pool for family in self.families.values() for pool in family.pools)
+
+    async def stop(self, grace: float) -> None:
+        """End all containers and wait until they are gone."""
+        pools = self.pools
+        for pool in pools:
+            pool.stop(grace)
+        for pool in pools:
+            await pool.gone()
+
+    def _log_exit(self, member: Member, exit: ContainerExit) -> None:
+        if exit.status == 0:
+            return
+        self._logs(
+            LogLine(
+                time=time.time(),
+                app_id=self.version.app_id,
+                container_id=member.id,
+                function=member.function,
+                stream="system",
+                text=f"container {exit.reason}",
+            )
+        )
+
+
+class LiveApps:
+    """`portico.control.runtime.Runtime` on pools."""
+
+    def __init__(self, engine: Engine, routes: Routes, logs: LogSink) -> None:
+        self._engine = engine
+        self._routes = routes
+        self._logs = logs
+        self._apps: dict[str, LiveApp] = {}
+        self._input_ids = itertools.count(1)
+        self._leaving: set[asyncio.Task[None]] = set()
+
+    # -- versions
+
+    async def activate(self, version: Version) -> None:
+        """See `Runtime.activate`."""
+        old = self._apps.get(version.app_id)
+        new = LiveApp(version, self._engine, self._input_ids, self._logs)
+        new.warm()
+        if old is not None:
+            await self._prepare(new, old)
+        new.start()
+        endpoints = new.endpoints()
+        self._routes.publish(
+            version.app_id,
+            {host: endpoints[name] for name, hosts in version.hosts.items() for host in hosts},
+            {port: endpoints[name] for name, port in version.ports.items()},
+        )
+        self._apps[version.app_id] = new
+        if old is not None:
+            self._replace(old, new)
+
+    async def _prepare(self, new: LiveApp, old: LiveApp) -> None:
+        """Have containers of the new version ready for the work that the old one has now."""
+        work = []
+        for name, family in new.families.items():
+            for values, pool in _in_use(old, name):
+                successor = _successor(family, values)
+                if successor is not None:
+                    work.append(successor.prepare(_needed(pool)))
+        results = await asyncio.gather(*work, return_exceptions=True)
+        failed = next((r for r in results if isinstance(r, BaseException)), None)
+        if failed is None:
+            return
+        await new.stop(0.0)
+        if isinstance(failed, StartFailed):
+            raise ActivationError(failed.message, failed.traceback) from failed
+        raise failed
+
+    def _replace(self, old: LiveApp, new: LiveApp) -> None:
+        """The routes lead to `new` now: hand its queue over, and let what runs in `old` end."""
+        grace = 0.0 if new.version.ephemeral else SOCKET_GRACE
+        for name, family in old.families.items():
+            for values, pool in family.values_in_use():
+                successor = _successor(new.families.get(name), values)
+                if successor is not None:
+                    pool.hand_over(successor, grace)
+                else:
+                    pool.stop(STOP_GRACE)
+        unused = set(old.version.ports.values()) - set(new.version.ports.values())
+        task = asyncio.create_task(self._see_off(old, unused))
+        self._leaving.add(task)
+        task.add_done_callback(self._leaving.discard)
+
+    async def _see_off(self, old: LiveApp, ports: Iterable[int]) -> None:
+        await self._close_ports(ports)
+        for pool in old.pools:
+            await pool.gone()
+
+    async def deactivate(self, app_id: str) -> None:
+        """See `Runtime.deactivate`."""
+        app = self._apps.pop(app_id, None)
+        self._routes.withdraw(app_id)
+        if app is None:
+            return
+        await self._close_ports(app.version.ports.values())
+        await app.stop(EPHEMERAL_GRACE if app.version.ephemeral else STOP_GRACE)
+
+    async def open_port(self, preferred: int | None) -> int:
+        """See `Runtime.open_port`."""
+        return await self._routes.open_port(preferred)
+
+    async def close(self, grace: float) -> None:
+        """End every app."""
+        for app_id in tuple(self._apps):
+            self._routes.withdraw(app_id)
+        apps, self._apps = self._apps, {}
+        await asyncio.gather(*(app.stop(grace) for app in apps.values()), *self._leaving)
+
+    async def _close_ports(self, ports: Iterable[int]) -> None:
+        for port in tuple(ports):
+            await self._routes.close_port(port)
+
+    # -- containers
+
+    def containers(self, app_id: str | None = None) -> list[ContainerInfo]:
+        """See `Runtime.containers`."""
+        wall = time.time() - asyncio.get_running_loop().time()
+        return [
+            ContainerInfo(
+                container_id=member.id,
+                app_id=app.version.app_id,
+                app=app.version.name,
+                function=member.function,
+                state=cast(ContainerState, member.state.value),
+                started_at=wall + member.created_at,
+                running=len(member.leases),
+                pid=member.pid,
+            )
+            for app in self._apps.values()
+            if app_id is None or app.version.app_id == app_id
+            for pool in app.pools
+            for member in pool.members
+        ]
+
+    def stop_container(self, container_id: str) -> bool:
+        """See `Runtime.stop_container`."""
+        return any(
+            pool.stop_container(container_id) for app in self._apps.values() for pool in app.pools
+        )
+
+    # -- calls
+
+    async def call(
+        self,
+        app_id: str,
+        function: str,
+        method: str,
+        parameters: Mapping[str, ParameterValue],
+        call_id: str,
+        payload: bytes,
+    ) -> CallResult:
+        """See `Runtime.call`."""
+        app = self._apps[app_id]
+        family = app.families[function]
+        try:
+            lease = await family.for_values(parameters).acquire()
+        except StartFailed as error:
+            raise ActivationError(error.message, error.traceback) from error
+        except PoolError as error:
+            raise ActivationError(str(error)) from error
+        outcome: asyncio.Future[CallResult] = asyncio.get_running_loop().create_future()
+
+        def lost(reason: str) -> None:
+            if not outcome.done():
+                outcome.set_exception(ActivationError(f"the container {reason} during the call"))
+
+        def result(value: CallResult) -> None:
+            if not outcome.done():
+                outcome.set_result(value)
+
+        lease.on_lost, lease.on_result = lost, result
+        lease.call(call_id, method, payload)
+        timeout = family.function.timeout
+        try:
+            async with asyncio.timeout(timeout):
+                answer = await outcome
+        except TimeoutError:
+            lease.cancel()
+            raise ActivationError(
+                f"the call took longer than its timeout of {timeout:g} s"
+            ) from None
+        except asyncio.CancelledError:
+            lease.cancel()
+            raise
+        lease.finish()
+        return answer
+
+
+def _in_use(app: LiveApp, name: str) -> list[tuple[dict[str, ParameterValue], Pool]]:
+    family = app.families.get(name)
+    if family is None:
+        return []
+    return [(values, pool) for values, pool in family.values_in_use() if pool.members]
+
+
+def _successor(family: PoolFamily | None, values: Mapping[str, ParameterValue]) -> Pool | None:
+    if family is None:
+        return None
+    try:
+        return family.for_values(values)
+    except BadParameter:  # the new version asks for a parameter that the old one did not have
+        return None
+
+
+def _needed(pool: Pool) -> int:
+    stats = pool.stats
+    busy = autoscaler.desired(pool.scaling, stats.running + stats.waiting)
+    return max(1, min(busy, stats.ready))

@@ -1,0 +1,43 @@
+"""A server in a process of its own: ``portico server run``."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+
+import uvloop
+
+from portico.server.config import ServerSettings
+from portico.server.server import Server
+from portico.server.state import StateLocked
+
+
+def run(settings: ServerSettings) -> int:
+    """Serve until SIGTERM or SIGINT. Returns the exit status."""
+    try:
+        return uvloop.run(_run(settings))
+    except (OSError, StateLocked) as error:
+        print(f"error: {_sentence(error)}", file=sys.stderr)
+        return 1
+
+
+async def _run(settings: ServerSettings) -> int:
+    loop = asyncio.get_running_loop()
+    asked_to_stop = asyncio.Event()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signum, asked_to_stop.set)
+    server = Server(settings)
+    await server.start()
+    try:
+        print(f"ready  web {server.web_url}  api {server.api_url}", file=sys.stderr, flush=True)
+        await asked_to_stop.wait()
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(signum)  # a second Ctrl-C does not wait
+    finally:
+        await server.stop()
+    return 0
+
+
+def _sentence(error: Exception) -> str:
+    return error.strerror or str(error) if isinstance(error, OSError) else str(error)

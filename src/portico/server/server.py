@@ -1,0 +1,181 @@
+"""The composition root: every part is built, wired, started and stopped here, in order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import time
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+
+import uvicorn
+
+from portico.control.naming import Site
+from portico.control.service import Control
+from portico.engines.local import LocalEngine
+from portico.gateway.auth import ProxyTokens
+from portico.gateway.forwarding import Forwarding
+from portico.gateway.gateway import Gateway
+from portico.gateway.limits import Limits, TokenBucket
+from portico.images.builder import UvBuilder
+from portico.sandboxes.process import ProcessSandbox
+from portico.server.config import HostPort, ServerSettings
+from portico.server.live import LiveApps
+from portico.server.state import StateFolder
+from portico.wire.api import ServerInfo
+from portico.wire.local import ServerRecord
+
+BURST_SECONDS = 5  # the bucket holds this many seconds of the rate (SPEC §6)
+EMBEDDED_GRACE = 3.0  # seconds that running inputs have when the server of a CLI process ends
+GRACE = 30.0
+
+
+class _ApiServer(uvicorn.Server):
+    """Uvicorn inside our loop: signals are the business of whoever runs the loop."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+class Server:
+    """One running Portico: gateway, pools, control and images on the current event loop."""
+
+    def __init__(self, settings: ServerSettings, *, embedded: bool = False) -> None:
+        self._settings = settings
+        self._embedded = embedded
+        self._state = StateFolder(settings.state_dir)
+        self._started_at = time.time()
+        self._record: Path | None = None
+        self._cleanup = contextlib.AsyncExitStack()
+        self.web_url = ""
+        self.api_url = ""
+        self.token = ""
+
+    async def start(self) -> None:
+        """Bring every part up; what failed halfway is taken down again. Raises OSError and `StateLocked`."""
+        try:
+            await self._start()
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def _start(self) -> None:
+        settings, loop = self._settings, asyncio.get_running_loop()
+        self._state.create()
+        if not self._embedded:
+            self._state.lock()
+            self._cleanup.callback(self._state.unlock)
+        gateway = self._gateway(loop)
+        web_port = await gateway.listen(settings.web.host, settings.web.port)
+        self.web_url = _url(settings.web, web_port)
+        api_socket = _bind(settings.api)
+        self._cleanup.callback(api_socket.close)
+        self.api_url = _url(settings.api, api_socket.getsockname()[1])
+
+        control: Control
+        sandbox = ProcessSandbox(self._run_folder(), lambda line: control.log_sink(line))
+        engine = LocalEngine(sandbox)
+        apps = LiveApps(engine, gateway, lambda line: control.log_sink(line))
+        images = UvBuilder(self._state.images, blobs=lambda digest: control.blob(digest))
+        control = Control(
+            state_dir=self._state.root,
+            site=Site(settings.workspace, settings.domain, port=web_port),
+            version=version("portico"),
+            info=self._info,
+            builder=images,
+            runtime=apps,
+            embedded=self._embedded,
+        )
+        # Taken down from the last line to the first: no new requests, no containers, then the books.
+        down = self._cleanup.push_async_callback
+        down(control.close)
+        down(engine.close)
+        down(images.close)
+        down(apps.close, self._grace)
+        down(gateway.close, self._grace)
+        await control.start()
+        self.token = control.issue_token("embedded" if self._embedded else "local")
+        await self._serve_api(control, api_socket)
+        down(control.end_streams)  # an open stream would keep the API from ending
+        self._leave_record()
+
+    def _gateway(self, loop: asyncio.AbstractEventLoop) -> Gateway:
+        rate = self._settings.rate_limit
+        return Gateway(
+            loop,
+            limits=Limits(),
+            forwarding=Forwarding(self._settings.trusted_proxy),
+            bucket=TokenBucket(rate, BURST_SECONDS * (rate or 0), loop.time),
+            proxy_tokens=ProxyTokens(),
+        )
+
+    def _run_folder(self) -> Path:
+        return self._state.run / (f"embedded-{os.getpid()}" if self._embedded else "server")
+
+    async def _serve_api(self, control: Control, listener: socket.socket) -> None:
+        config = uvicorn.Config(
+            control.api,
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=1,
+        )
+        server = _ApiServer(config)
+        task = asyncio.create_task(server.serve(sockets=[listener]))
+
+        async def end() -> None:
+            server.should_exit = True
+            await task
+
+        self._cleanup.push_async_callback(end)
+
+    def _leave_record(self) -> None:
+        record = ServerRecord(
+            url=self.api_url, token=self.token, pid=os.getpid(), embedded=self._embedded
+        )
+        self._record = self._state.write_record(record)
+
+    async def stop(self) -> None:
+        """Take requests no longer, let running ones end, end every container."""
+        if self._record is not None:
+            self._record.unlink(missing_ok=True)
+        await self._cleanup.aclose()
+
+    @property
+    def _grace(self) -> float:
+        return EMBEDDED_GRACE if self._embedded else GRACE
+
+    def _info(self) -> ServerInfo:
+        return ServerInfo(
+            version=version("portico"),
+            web_url=self.web_url,
+            api_url=self.api_url,
+            domain=self._settings.domain,
+            workspace=self._settings.workspace,
+            sandbox="process",
+            pid=os.getpid(),
+            embedded=self._embedded,
+            state_dir=str(self._state.root),
+            started_at=self._started_at,
+        )
+
+
+def _bind(address: HostPort) -> socket.socket:
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((address.host, address.port))
+    except OSError as error:
+        listener.close()
+        raise OSError(error.errno, f"cannot listen on {address}: {error.strerror}") from None
+    return listener
+
+
+def _url(address: HostPort, port: int) -> str:
+    host = f"[{address.host}]" if ":" in address.host else address.host
+    return f"http://{host}:{port}"

@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import msgspec
+from control_server import Server, decode, manifest, plain
+
+from portico.wire.api import CallOutcome, CallRequest, CallStarted
+
+
+def request(app: str, payload: bytes, **options: str) -> bytes:
+    return msgspec.json.encode(
+        CallRequest(
+            app_id=app, function=options.pop("function", "work"), payload=payload, **options
+        )
+    )
+
+
+def test_a_call_waits_for_its_outcome(server: Server) -> None:
+    app = server.ship(manifest(plain())).app_id
+    outcome = decode(server.http.post("/v1/calls", content=request(app, b"abc")), CallOutcome)
+    assert (outcome.state, outcome.payload) == ("done", b"cba")
+
+
+def test_an_exception_and_a_failed_start_are_outcomes(server: Server) -> None:
+    app = server.ship(manifest(plain())).app_id
+    raised = decode(server.http.post("/v1/calls", content=request(app, b"raise")), CallOutcome)
+    assert (raised.state, raised.payload, raised.error) == ("failed", b"E", "ValueError")
+    body = request(app, b"no container")
+    failed = decode(server.http.post("/v1/calls", content=body), CallOutcome)
+    assert failed.state == "failed"
+    assert "Traceback: boom" in failed.error
+
+
+def test_a_spawned_call_can_be_asked_for(server: Server) -> None:
+    app = server.ship(manifest(plain())).app_id
+    server.runtime.hold.clear()
+    body = request(app, b"abc")
+    started = decode(server.http.post("/v1/calls/spawn", content=body), CallStarted)
+    pending = decode(server.http.get(f"/v1/calls/{started.call_id}"), CallOutcome)
+    assert pending.state == "pending"
+    server.runtime.hold.set()
+    for _ in range(2):
+        response = server.http.get(f"/v1/calls/{started.call_id}?timeout=5")
+        outcome = decode(response, CallOutcome)
+        assert (outcome.state, outcome.payload) == ("done", b"cba")
+
+
+def test_unknown_functions_methods_and_calls_are_404(server: Server) -> None:
+    app = server.ship(manifest(plain())).app_id
+    for path in ("/v1/calls", "/v1/calls/spawn"):
+        assert server.http.post(path, content=request("none", b"")).status_code == 404
+        assert server.http.post(path, content=request(app, b"", function="x")).status_code == 404
+        assert server.http.post(path, content=request(app, b"", method="x")).status_code == 404
+    assert server.http.get("/v1/calls/fc-none").status_code == 404
