@@ -34,6 +34,9 @@ class Container(Protocol):
     def cancel(self, inputs: Sequence[int]) -> None:
         """The clients of these inputs are gone; `ended` follows for each, also for ones it never saw."""
 
+    def probe(self, inputs: Sequence[int]) -> None:
+        """Are these still running? `ended` follows for those the container does not know."""
+
     def call(self, call: Call) -> None:
         """Run a function call; `called` and `ended` follow."""
 

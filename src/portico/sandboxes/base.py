@@ -30,6 +30,9 @@ class Sandboxed(Protocol):
     def cancel(self, inputs: Sequence[int]) -> None:
         """Send `Cancel`."""
 
+    def probe(self, inputs: Sequence[int]) -> None:
+        """Send `Probe`."""
+
     def call(self, call: Call) -> None:
         """Send `Call`."""
 

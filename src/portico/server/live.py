@@ -155,7 +155,7 @@ class LiveApps:
         self._logs = logs
         self._apps: dict[str, LiveApp] = {}
         self._input_ids = itertools.count(1)
-        self._leaving: set[asyncio.Task[None]] = set()
+        self._replaced: dict[LiveApp, asyncio.Task[None]] = {}
 
     # -- versions
 
@@ -205,14 +205,13 @@ class LiveApps:
                 else:
                     pool.stop(STOP_GRACE)
         unused = set(old.version.ports.values()) - set(new.version.ports.values())
-        task = asyncio.create_task(self._see_off(old, unused))
-        self._leaving.add(task)
-        task.add_done_callback(self._leaving.discard)
+        self._replaced[old] = asyncio.create_task(self._see_off(old, unused))
 
     async def _see_off(self, old: LiveApp, ports: Iterable[int]) -> None:
         await self._close_ports(ports)
         for pool in old.pools:
             await pool.gone()
+        del self._replaced[old]
 
     async def deactivate(self, app_id: str) -> None:
         """See `Runtime.deactivate`."""
@@ -221,7 +220,9 @@ class LiveApps:
         if app is None:
             return
         await self._close_ports(app.version.ports.values())
-        await app.stop(EPHEMERAL_GRACE if app.version.ephemeral else STOP_GRACE)
+        grace = EPHEMERAL_GRACE if app.version.ephemeral else STOP_GRACE
+        replaced = [old for old in self._replaced if old.version.app_id == app_id]
+        await asyncio.gather(*(each.stop(grace) for each in (app, *replaced)))
 
     async def open_port(self, preferred: int | None) -> int:
         """See `Runtime.open_port`."""
@@ -231,8 +232,14 @@ class LiveApps:
         """End every app."""
         for app_id in tuple(self._apps):
             self._routes.withdraw(app_id)
-        apps, self._apps = self._apps, {}
-        await asyncio.gather(*(app.stop(grace) for app in apps.values()), *self._leaving)
+        live, leaving = self._live, tuple(self._replaced.values())
+        self._apps = {}
+        await asyncio.gather(*(app.stop(grace) for app in live), *leaving)
+
+    @property
+    def _live(self) -> tuple[LiveApp, ...]:
+        """Versions with containers: the replaced ones too, while theirs end."""
+        return (*self._replaced, *self._apps.values())
 
     async def _close_ports(self, ports: Iterable[int]) -> None:
         for port in tuple(ports):
@@ -254,7 +261,7 @@ class LiveApps:
                 running=len(member.leases),
                 pid=member.pid,
             )
-            for app in self._apps.values()
+            for app in self._live
             if app_id is None or app.version.app_id == app_id
             for pool in app.pools
             for member in pool.members
@@ -262,9 +269,7 @@ class LiveApps:
 
     def stop_container(self, container_id: str) -> bool:
         """See `Runtime.stop_container`."""
-        return any(
-            pool.stop_container(container_id) for app in self._apps.values() for pool in app.pools
-        )
+        return any(pool.stop_container(container_id) for app in self._live for pool in app.pools)
 
     # -- calls
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import resource
 import socket
 import time
 from collections.abc import Iterator
@@ -31,6 +32,8 @@ from portico.wire.local import ServerRecord
 BURST_SECONDS = 5  # the bucket holds this many seconds of the rate (SPEC §6)
 EMBEDDED_GRACE = 3.0  # seconds that running inputs have when the server of a CLI process ends
 GRACE = 30.0
+API_BACKLOG = 512
+DESCRIPTORS = 65_536
 
 
 class _ApiServer(uvicorn.Server):
@@ -65,6 +68,7 @@ class Server:
 
     async def _start(self) -> None:
         settings, loop = self._settings, asyncio.get_running_loop()
+        _raise_descriptor_limit()
         self._state.create()
         if not self._embedded:
             self._state.lock()
@@ -77,7 +81,7 @@ class Server:
         self.api_url = _url(settings.api, api_socket.getsockname()[1])
 
         control: Control
-        sandbox = ProcessSandbox(self._run_folder(), lambda line: control.log_sink(line))
+        sandbox = ProcessSandbox(self._state.run, lambda line: control.log_sink(line))
         engine = LocalEngine(sandbox)
         apps = LiveApps(engine, gateway, lambda line: control.log_sink(line))
         images = UvBuilder(self._state.images, blobs=lambda digest: control.blob(digest))
@@ -112,9 +116,6 @@ class Server:
             bucket=TokenBucket(rate, BURST_SECONDS * (rate or 0), loop.time),
             proxy_tokens=ProxyTokens(),
         )
-
-    def _run_folder(self) -> Path:
-        return self._state.run / (f"embedded-{os.getpid()}" if self._embedded else "server")
 
     async def _serve_api(self, control: Control, listener: socket.socket) -> None:
         config = uvicorn.Config(
@@ -170,10 +171,20 @@ def _bind(address: HostPort) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((address.host, address.port))
+        listener.listen(API_BACKLOG)  # from now on clients wait rather than being refused
     except OSError as error:
         listener.close()
         raise OSError(error.errno, f"cannot listen on {address}: {error.strerror}") from None
     return listener
+
+
+def _raise_descriptor_limit() -> None:
+    """Every connection and every container takes descriptors; the usual soft limit of 1,024 is soon reached."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(DESCRIPTORS, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(ValueError, OSError):  # some systems allow less than they say
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _url(address: HostPort, port: int) -> str:

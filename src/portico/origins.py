@@ -1,0 +1,111 @@
+"""Where a callable's function is: in an app of this program that runs, or under a name on the server."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from portico.exception import ExecutionError, NotFoundError
+from portico.wire.manifest import FunctionSpec, MethodSpec
+
+if TYPE_CHECKING:
+    from portico.app import App
+    from portico.client import AsyncClient, Client
+    from portico.declaration import Declaration
+    from portico.wire.api import FunctionHandle
+
+
+class Located(NamedTuple):
+    """A function found: `urls` by the public name of each web function."""
+
+    app_id: str
+    function: str
+    methods: Sequence[MethodSpec]
+    urls: Mapping[str, Sequence[str]]
+
+
+class Origin(Protocol):
+    """Finds a function, at most once."""
+
+    def locate(self, client: Client) -> Located:
+        """The function. Raises `NotFoundError` or `ExecutionError`."""
+
+    async def locate_aio(self, client: AsyncClient) -> Located:
+        """The same for coroutines."""
+
+
+class InApp:
+    """A function declared in this program."""
+
+    def __init__(self, app: App, declaration: Declaration) -> None:
+        self._app = app
+        self._declaration = declaration
+
+    def locate(self, client: object = None) -> Located:
+        """The function in the running app; raises `ExecutionError` where it does not run."""
+        running = self._app.running
+        name = self._declaration.name
+        if running is None:
+            raise ExecutionError(
+                f"{name} can be called while its app runs: use `portico run`, or `with app.run():` around the call; "
+                f"for a deployed app use portico.Function.from_name(app_name, {name!r})"
+            )
+        return Located(
+            running.app_id,
+            name,
+            self._declaration.methods,
+            {info.name: info.urls for info in running.functions},
+        )
+
+    async def locate_aio(self, client: object = None) -> Located:
+        """The same for coroutines; nothing here waits."""
+        return self.locate()
+
+
+class ByName:
+    """A function of a deployed app, looked up when it is first used."""
+
+    def __init__(self, app_name: str, name: str) -> None:
+        self.app_name = app_name
+        self.name = name
+        self._located: Located | None = None
+
+    def locate(self, client: Client) -> Located:
+        """The function, asked for once."""
+        if self._located is None:
+            self._located = self._from(client.lookup_function(self.app_name, self.name))
+        return self._located
+
+    async def locate_aio(self, client: AsyncClient) -> Located:
+        """The same for coroutines."""
+        if self._located is None:
+            self._located = self._from(await client.lookup_function(self.app_name, self.name))
+        return self._located
+
+    def _from(self, handle: FunctionHandle) -> Located:
+        spec = handle.spec
+        return Located(handle.app_id, spec.name, spec.methods, _by_public_name(spec, handle.urls))
+
+
+def find_method(located: Located, name: str) -> MethodSpec:
+    """The method called `name` (empty for a plain function). Raises `NotFoundError`."""
+    for method in located.methods:
+        if method.name == name:
+            return method
+    known = ", ".join(method.name for method in located.methods if method.name)
+    if not name:
+        raise NotFoundError(
+            f"{located.function} is a class; use portico.Cls.from_name(...) and one of its methods: {known}"
+        )
+    raise NotFoundError(f"{located.function} has no method {name!r}; it has: {known or 'none'}")
+
+
+def _by_public_name(
+    spec: FunctionSpec, urls: Mapping[str, Sequence[str]]
+) -> Mapping[str, Sequence[str]]:
+    # The handle names methods; listings and URLs go by public names.
+    return {
+        spec.public_name(method): urls[method.name]
+        for method in spec.methods
+        if method.name in urls
+    }

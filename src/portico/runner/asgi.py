@@ -1,0 +1,80 @@
+"""The ASGI layer between uvicorn and the user's app: accounts for inputs, tells the app its real client."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from portico.runner.inputs import Input, Inputs
+from portico.runner.tracebacks import report
+from portico.runner.websockets import OpenSocket, PeerGone, WebSockets
+from portico.wire.container import INPUT_HEADER
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+SECURE = {"http": "https", "websocket": "wss"}
+
+
+class InputCancelled(Exception):
+    """Tells uvicorn to close the exchange of a cancelled input."""
+
+
+def accounted(app: App, inputs: Inputs, websockets: WebSockets) -> App:
+    """`app` with its inputs begun and ended in `inputs`. Every request passes here: keep it lean."""
+
+    async def handle(scope: Scope, receive: Receive, send: Send) -> None:
+        headers: list[tuple[bytes, bytes]] = scope["headers"]
+        forwarded = secure = None
+        for name, value in headers:
+            if name == b"x-forwarded-for":
+                forwarded = value
+            elif name == b"x-forwarded-proto":
+                secure = value == b"https"
+        if forwarded is not None:
+            # Only the entry the gateway itself vouches for: the last.
+            scope["client"] = (forwarded.decode("latin-1").rpartition(",")[2].strip(), 0)
+        if secure:
+            scope["scheme"] = SECURE[scope["type"]]
+
+        current: Input | None = None
+        if headers and headers[0][0] == INPUT_HEADER:
+            current = inputs.begin(int(headers[0][1]))
+            del headers[0]
+            if current is None:
+                await refuse(scope, send)
+                return
+        try:
+            if scope["type"] == "websocket":
+                with websockets.opened(OpenSocket(send)) as socket:
+                    await app(scope, receive, socket.send)
+            else:
+                await app(scope, receive, send)
+        except asyncio.CancelledError:
+            if current is None or not current.cancelled:
+                raise
+            raise InputCancelled from None
+        except PeerGone:
+            raise
+        except Exception as error:
+            report(error)
+            raise
+        finally:
+            if current is not None:
+                inputs.end(current.number)
+
+    return handle
+
+
+async def refuse(scope: Scope, send: Send) -> None:
+    """Answer a request whose client has gone already, without running the handler."""
+    if scope["type"] == "websocket":
+        await send({"type": "websocket.close", "code": 1001})
+        return
+    headers = [(b"content-length", b"0"), (b"connection", b"close")]
+    await send({"type": "http.response.start", "status": 503, "headers": headers})
+    await send({"type": "http.response.body", "body": b""})

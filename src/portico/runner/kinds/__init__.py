@@ -1,0 +1,25 @@
+"""The kinds of web function (SPEC §5), one module each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from portico.runner.failures import CannotServe
+from portico.runner.kinds import asgi_app, fastapi_endpoint
+from portico.runner.kinds.base import Accounts, Builder, Endpoint, WebMethod
+
+BUILDERS: Mapping[str, Builder] = MappingProxyType(
+    {"asgi_app": asgi_app.build, "fastapi_endpoint": fastapi_endpoint.build}
+)
+
+
+def build(method: WebMethod, accounts: Accounts) -> Endpoint:
+    """The endpoint of `method`, by its kind."""
+    builder = BUILDERS.get(method.web.kind)
+    if builder is None:
+        known = ", ".join(BUILDERS)
+        raise CannotServe(
+            f"web functions of kind {method.web.kind} are not served yet; use {known}"
+        )
+    return builder(method, accounts)

@@ -1,0 +1,46 @@
+"""The seam between a container and the kinds of web function it serves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+from portico.runner.inputs import Inputs
+from portico.runner.websockets import WebSockets
+from portico.wire.container import Address
+from portico.wire.manifest import WebSpec
+
+
+class WebMethod(NamedTuple):
+    """One web method to serve. `target` takes no ``self``."""
+
+    name: str
+    target: Callable[..., Any]
+    web: WebSpec
+
+
+class Accounts(NamedTuple):
+    """Where an endpoint registers what it is working on."""
+
+    inputs: Inputs
+    websockets: WebSockets
+
+
+class Endpoint(Protocol):
+    """One web method being served. The methods are called once each, in this order."""
+
+    async def startup(self) -> None:
+        """Get ready for requests. Raises the user's exceptions, or `CannotServe`."""
+
+    async def listen(self, path: str) -> Address:
+        """Take requests; `path` is free for a unix socket. Returns where to reach it."""
+
+    def refuse_new(self) -> None:
+        """Take no new connections; what runs may end."""
+
+    async def shutdown(self) -> None:
+        """Undo `startup`. No input runs any more."""
+
+
+Builder = Callable[[WebMethod, Accounts], Endpoint]
+"""Makes the endpoint of a web method: builds the user's app. Raises what the user's code raises."""

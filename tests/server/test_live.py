@@ -1,0 +1,233 @@
+"""Versions coming and going on pools, with an engine whose containers a test moves."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from pools.fakes import FakeEngine
+from portico.control.runtime import ActivationError, Version
+from portico.server.live import LiveApps
+from portico.wire.container import CallResult, LogLine
+from portico.wire.image import ImageEnvironment, ImageSpec
+from portico.wire.manifest import AppManifest, FunctionSpec, MethodSpec, WebSpec
+
+
+class FakeRoutes:
+    def __init__(self) -> None:
+        self.hosts: dict[str, object] = {}
+        self.closed: list[int] = []
+
+    def publish(self, app_id, hosts, ports) -> None:
+        self.hosts = dict(hosts)
+
+    def withdraw(self, app_id) -> None:
+        self.hosts = {}
+
+    async def open_port(self, preferred):
+        return preferred or 1
+
+    async def close_port(self, port) -> None:
+        self.closed.append(port)
+
+
+class World:
+    def __init__(self) -> None:
+        self.engine = FakeEngine()
+        self.routes = FakeRoutes()
+        self.logs: list[LogLine] = []
+        self.apps = LiveApps(self.engine, self.routes, self.logs.append)
+
+    async def until_containers(self, count: int) -> None:
+        async with asyncio.timeout(5):
+            while len(self.engine.containers) < count:
+                await asyncio.sleep(0)
+
+
+def version(number: int, ephemeral: bool = True, port: int = 7) -> Version:
+    web = WebSpec(kind="asgi_app")
+    function = FunctionSpec(
+        name="f", module="m", qualname="f", image="i", methods=(MethodSpec(web=web),), timeout=1
+    )
+    return Version(
+        app_id="ap-1",
+        name="app",
+        version=number,
+        manifest=AppManifest(name="app", functions=(function,), images={"i": ImageSpec()}),
+        ephemeral=ephemeral,
+        source_root=f"/v{number}",
+        function_ids={"f": "fu-1"},
+        environments={"i": ImageEnvironment(image_id="im", python="p", runner_path=())},
+        variables=lambda spec: {"V": str(number)},
+        hosts={"f": ["h"]},
+        ports={"f": port},
+    )
+
+
+def run(test) -> None:
+    asyncio.run(test())
+
+
+def test_first_version_is_routed_without_starting_a_container():
+    async def test():
+        world = World()
+        await world.apps.activate(version(1))
+        assert list(world.routes.hosts) == ["h"]
+        assert world.engine.containers == []
+
+    run(test)
+
+
+def test_unused_version_is_replaced_at_once():
+    async def test():
+        world = World()
+        await world.apps.activate(version(1))
+        await world.apps.activate(version(2))
+        lease = asyncio.create_task(world.routes.hosts["h"].pools.for_query(b"").acquire())
+        await world.until_containers(1)
+        (container,) = world.engine.containers
+        assert container.spec.source_root == "/v2"
+        assert container.spec.env == {"V": "2"}
+        container.become_ready()
+        await lease
+
+    run(test)
+
+
+def test_new_containers_are_ready_before_the_routes_switch_and_the_old_ones_drain_after():
+    async def test():
+        world = World()
+        await world.apps.activate(version(1))
+        old_endpoint = world.routes.hosts["h"]
+        task = asyncio.create_task(old_endpoint.pools.for_query(b"").acquire())
+        await world.until_containers(1)
+        old = world.engine.containers[0]
+        old.become_ready()
+        running = await task
+        switching = asyncio.create_task(world.apps.activate(version(2, port=8)))
+        await world.until_containers(2)
+        assert world.routes.hosts["h"] is old_endpoint
+        world.engine.containers[1].become_ready()
+        await switching
+        assert world.routes.hosts["h"] is not old_endpoint
+        assert old.stopped == []
+        assert {c.state for c in world.apps.containers()} == {"ready", "draining"}
+        running.member.ended((running.input_id,))
+        assert old.stopped
+        old.die(0)
+        async with asyncio.timeout(5):
+            while world.routes.closed != [7]:
+                await asyncio.sleep(0)
+
+    run(test)
+
+
+def test_version_that_does_not_start_changes_nothing():
+    async def test():
+        world = World()
+        await world.apps.activate(version(1))
+        endpoint = world.routes.hosts["h"]
+        task = asyncio.create_task(endpoint.pools.for_query(b"").acquire())
+        await world.until_containers(1)
+        world.engine.containers[0].become_ready()
+        await task
+        switching = asyncio.create_task(world.apps.activate(version(2)))
+        await world.until_containers(2)
+        world.engine.containers[1].fail("SyntaxError", "tb")
+        with pytest.raises(ActivationError, match="SyntaxError") as raised:
+            await switching
+        assert raised.value.detail == "tb"
+        assert world.routes.hosts["h"] is endpoint
+        assert world.engine.containers[0].stopped == []
+
+    run(test)
+
+
+def test_deactivated_app_has_no_routes_no_ports_and_no_containers():
+    async def test():
+        world = World()
+        await world.apps.activate(version(1))
+        task = asyncio.create_task(world.routes.hosts["h"].pools.for_query(b"").acquire())
+        await world.until_containers(1)
+        (container,) = world.engine.containers
+        container.become_ready()
+        await task
+        ending = asyncio.create_task(world.apps.deactivate("ap-1"))
+        async with asyncio.timeout(5):
+            while not container.stopped:
+                await asyncio.sleep(0)
+        assert world.routes.hosts == {}
+        assert not ending.done()
+        container.die(0)
+        await ending
+        assert world.apps.containers() == []
+        await world.apps.deactivate("ap-1")
+
+    run(test)
+
+
+def test_abnormal_end_of_a_container_is_logged():
+    async def test():
+        world = World()
+        await world.apps.activate(version(1))
+        task = asyncio.create_task(world.routes.hosts["h"].pools.for_query(b"").acquire())
+        await world.until_containers(1)
+        world.engine.containers[0].become_ready()
+        await task
+        world.engine.containers[0].die(-11)
+        (line,) = world.logs
+        assert (line.stream, line.text) == ("system", "container killed by signal 11")
+
+    run(test)
+
+
+async def _call(world: World) -> tuple[asyncio.Task[CallResult], object]:
+    await world.apps.activate(version(1))
+    task = asyncio.create_task(world.apps.call("ap-1", "f", "", {}, "fc-1", b"args"))
+    await world.until_containers(1)
+    (container,) = world.engine.containers
+    container.become_ready()
+    async with asyncio.timeout(5):
+        while not container.calls:
+            await asyncio.sleep(0)
+    return task, container
+
+
+def test_call_gets_its_result_and_frees_its_slot_when_it_has_ended():
+    async def test():
+        world = World()
+        task, container = await _call(world)
+        (call,) = container.calls
+        assert (call.call_id, call.payload) == ("fc-1", b"args")
+        container.listener.called(
+            CallResult(input=call.input, call_id="fc-1", ok=True, payload=b"r")
+        )
+        assert (await task).payload == b"r"
+        assert world.apps.containers()[0].running == 1
+        container.listener.ended((call.input,))
+        assert world.apps.containers()[0].running == 0
+
+    run(test)
+
+
+def test_call_whose_container_dies_fails_with_the_reason():
+    async def test():
+        world = World()
+        task, container = await _call(world)
+        container.die()
+        with pytest.raises(ActivationError, match="killed by signal 9"):
+            await task
+
+    run(test)
+
+
+def test_call_longer_than_its_timeout_is_cancelled():
+    async def test():
+        world = World()
+        task, container = await _call(world)
+        with pytest.raises(ActivationError, match="timeout of 1 s"):
+            await task
+        assert container.cancelled == [container.calls[0].input]
+
+    run(test)
