@@ -85,7 +85,7 @@ def test_warming_boots_the_zygote_before_it_is_needed(
 ) -> None:
     async def main() -> None:
         async with Machine(tmp_path) as machine:
-            machine.engine.warm(machine.spec(bare, HEAD, kind=None))
+            machine.engine.warm(machine.spec(bare, HEAD, kind=None).environment)
             async with asyncio.timeout(20):
                 while not list((tmp_path / "run" / "owners").glob("*/zygote-*")):
                     await asyncio.sleep(0.005)

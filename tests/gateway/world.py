@@ -199,7 +199,7 @@ class World:
         self.containers.append(container)
         return container
 
-    def warm(self, spec: ContainerSpec) -> None:
+    def warm(self, environment) -> None:
         pass
 
     # -- life

@@ -98,7 +98,7 @@ class FakeEngine:
         self.containers.append(container)
         return container
 
-    def warm(self, spec: ContainerSpec) -> None:
+    def warm(self, environment: ImageEnvironment) -> None:
         pass
 
     async def close(self) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from portico.wire.container import Call, CallResult, ContainerExit, ContainerSpec, Ready
+from portico.wire.image import ImageEnvironment
 
 
 class ContainerListener(Protocol):
@@ -53,8 +54,8 @@ class Engine(Protocol):
     def start(self, spec: ContainerSpec, listener: ContainerListener) -> Container:
         """Begin to start a container and return at once; the outcome comes by `listener`."""
 
-    def warm(self, spec: ContainerSpec) -> None:
-        """Prepare to start containers like `spec` quickly. Best effort, returns at once."""
+    def warm(self, environment: ImageEnvironment) -> None:
+        """Prepare to start containers of an image quickly. Best effort, returns at once."""
 
     async def close(self) -> None:
         """End every container, waiting for all of them to be gone."""

@@ -17,6 +17,7 @@ from portico.wire.container import (
     FromContainer,
     Ready,
 )
+from portico.wire.image import ImageEnvironment
 
 
 class LocalEngine:
@@ -31,9 +32,9 @@ class LocalEngine:
         container.attach(self._sandbox.start(spec, container))
         return container
 
-    def warm(self, spec: ContainerSpec) -> None:
-        """Prepare to start containers like `spec` quickly."""
-        self._sandbox.warm(spec)
+    def warm(self, environment: ImageEnvironment) -> None:
+        """Prepare to start containers of an image quickly."""
+        self._sandbox.warm(environment)
 
     async def close(self) -> None:
         """End every container, waiting for all of them to be gone."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from portico.wire.container import Call, ContainerExit, ContainerSpec, FromContainer, LogLine
+from portico.wire.image import ImageEnvironment
 
 LogSink = Callable[[LogLine], None]
 
@@ -51,8 +52,8 @@ class Sandbox(Protocol):
     def start(self, spec: ContainerSpec, listener: SandboxListener) -> Sandboxed:
         """Begin to start a container and return at once."""
 
-    def warm(self, spec: ContainerSpec) -> None:
-        """Prepare the image of `spec` (the process sandbox boots its zygote). Returns at once."""
+    def warm(self, environment: ImageEnvironment) -> None:
+        """Prepare an image (the process sandbox boots its zygote). Returns at once."""
 
     async def close(self) -> None:
         """End every container and helper process, waiting until all are gone."""

@@ -56,9 +56,9 @@ class ProcessSandbox:
         self._spawn(self._run(container, spec.environment))
         return container
 
-    def warm(self, spec: ContainerSpec) -> None:
+    def warm(self, environment: ImageEnvironment) -> None:
         """Boot the image's zygote."""
-        self._spawn(self._warm(spec.environment))
+        self._spawn(self._warm(environment))
 
     async def close(self) -> None:
         """Stop every container, then every zygote; returns when all processes are gone."""

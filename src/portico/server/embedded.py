@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Iterable
 from types import TracebackType
 
 import uvloop
 
 from portico.server.config import HostPort, ServerSettings
 from portico.server.server import Server
+from portico.wire.image import ImageSpec
 
 
 class EmbeddedServer:
@@ -23,6 +25,7 @@ class EmbeddedServer:
         self._settings = settings
         self._thread = threading.Thread(target=self._run, name="portico-server", daemon=True)
         self._up = threading.Event()
+        self._can_warm = threading.Event()
         self._stop: asyncio.Event | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._server: Server | None = None
@@ -39,8 +42,9 @@ class EmbeddedServer:
         traceback: TracebackType | None,
     ) -> None:
         self._up.wait()
-        if self._loop is not None and self._stop is not None:
-            self._loop.call_soon_threadsafe(self._stop.set)
+        loop, stop = self._loop, self._stop
+        if loop is not None and stop is not None:
+            loop.call_soon_threadsafe(stop.set)
         self._thread.join()
 
     def wait_ready(self) -> None:
@@ -48,6 +52,13 @@ class EmbeddedServer:
         self._up.wait()
         if self._error is not None:
             raise self._error
+
+    def warm(self, images: Iterable[ImageSpec]) -> None:
+        """Boot the zygotes of images that are built already; may be called before the server is ready."""
+        self._can_warm.wait()
+        loop, server = self._loop, self._server
+        if loop is not None and server is not None:
+            loop.call_soon_threadsafe(server.warm, tuple(images))
 
     @property
     def url(self) -> str:
@@ -76,11 +87,13 @@ class EmbeddedServer:
         except BaseException as error:
             self._error = error
         finally:
+            self._loop = None
+            self._can_warm.set()
             self._up.set()
 
     async def _serve(self) -> None:
+        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         server = await self._start(self._settings or ServerSettings())
-        self._loop, self._stop, self._server = asyncio.get_running_loop(), asyncio.Event(), server
         self._up.set()
         try:
             await self._stop.wait()
@@ -88,16 +101,21 @@ class EmbeddedServer:
             await server.stop()
 
     async def _start(self, settings: ServerSettings) -> Server:
-        anywhere = settings.model_copy(
-            update={
+        try:
+            return await self._start_at(settings)
+        except OSError:
+            anywhere = {
                 "web": HostPort(f"{settings.web.rpartition(':')[0]}:0"),
                 "api": HostPort(f"{settings.api.rpartition(':')[0]}:0"),
             }
-        )
-        server = Server(settings, embedded=True)
+            return await self._start_at(settings.model_copy(update=anywhere))
+
+    async def _start_at(self, settings: ServerSettings) -> Server:
+        self._server = server = Server(settings, embedded=True)
+        warming = asyncio.create_task(server.can_warm.wait())
+        warming.add_done_callback(lambda _: self._can_warm.set())
         try:
             await server.start()
-        except OSError:
-            server = Server(anywhere, embedded=True)
-            await server.start()
+        finally:
+            warming.cancel()
         return server

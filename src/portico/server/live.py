@@ -109,9 +109,8 @@ class LiveApp:
 
     def warm(self) -> None:
         """Let the engine prepare the images, so that the first request waits less."""
-        one_per_image = {f.image: f for f in self.version.manifest.functions}
-        for function in one_per_image.values():
-            self._engine.warm(self.container_spec(function, "", {}))
+        for environment in self.version.environments.values():
+            self._engine.warm(environment)
 
     def start(self) -> None:
         """Begin to keep `min_containers`."""

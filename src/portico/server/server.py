@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib
 import os
 import resource
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import uvicorn
-
-from portico.control.naming import Site
-from portico.control.service import Control
+from portico.control import naming
 from portico.engines.local import LocalEngine
 from portico.gateway.auth import ProxyTokens
 from portico.gateway.forwarding import Forwarding
@@ -27,21 +26,18 @@ from portico.server.config import HostPort, ServerSettings
 from portico.server.live import LiveApps
 from portico.server.state import StateFolder
 from portico.wire.api import ServerInfo
+from portico.wire.container import LogLine
+from portico.wire.image import ImageSpec
 from portico.wire.local import ServerRecord
+
+if TYPE_CHECKING:
+    from portico.server.control_plane import ControlPlane
 
 BURST_SECONDS = 5  # the bucket holds this many seconds of the rate (SPEC §6)
 EMBEDDED_GRACE = 3.0  # seconds that running inputs have when the server of a CLI process ends
 GRACE = 30.0
 API_BACKLOG = 512
 DESCRIPTORS = 65_536
-
-
-class _ApiServer(uvicorn.Server):
-    """Uvicorn inside our loop: signals are the business of whoever runs the loop."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
 
 
 class Server:
@@ -57,6 +53,9 @@ class Server:
         self.web_url = ""
         self.api_url = ""
         self.token = ""
+        self.can_warm = asyncio.Event()
+        """Set once `warm` may be called, well before the server is ready."""
+        self._plane: ControlPlane | None = None
 
     async def start(self) -> None:
         """Bring every part up; what failed halfway is taken down again. Raises OSError and `StateLocked`."""
@@ -80,32 +79,53 @@ class Server:
         self._cleanup.callback(api_socket.close)
         self.api_url = _url(settings.api, api_socket.getsockname()[1])
 
-        control: Control
-        sandbox = ProcessSandbox(self._state.run, lambda line: control.log_sink(line))
-        engine = LocalEngine(sandbox)
-        apps = LiveApps(engine, gateway, lambda line: control.log_sink(line))
-        images = UvBuilder(self._state.images, blobs=lambda digest: control.blob(digest))
-        control = Control(
+        self._engine = LocalEngine(ProcessSandbox(self._state.run, self._log))
+        apps = LiveApps(self._engine, gateway, self._log)
+        self._images = UvBuilder(self._state.images, blobs=self._blob)
+        # Taken down from the last line to the first: no new requests, no containers, then the books.
+        down = self._cleanup.push_async_callback
+        down(self._close_plane)
+        down(self._engine.close)
+        down(self._images.close)
+        down(apps.close, self._grace)
+        down(gateway.close, self._grace)
+        self.can_warm.set()
+        self._plane = await self._make_plane(apps, web_port)
+        self.token = await self._plane.start(api_socket)
+        down(self._plane.end_streams)
+        self._leave_record()
+
+    async def _make_plane(self, apps: LiveApps, web_port: int) -> ControlPlane:
+        # FastAPI and SQLAlchemy take most of a start: imported beside the loop, so that zygotes boot meanwhile.
+        module = await asyncio.to_thread(importlib.import_module, "portico.server.control_plane")
+        plane: ControlPlane = module.ControlPlane(
             state_dir=self._state.root,
-            site=Site(settings.workspace, settings.domain, port=web_port),
-            version=version("portico"),
+            site=naming.Site(self._settings.workspace, self._settings.domain, port=web_port),
             info=self._info,
-            builder=images,
+            builder=self._images,
             runtime=apps,
             embedded=self._embedded,
         )
-        # Taken down from the last line to the first: no new requests, no containers, then the books.
-        down = self._cleanup.push_async_callback
-        down(control.close)
-        down(engine.close)
-        down(images.close)
-        down(apps.close, self._grace)
-        down(gateway.close, self._grace)
-        await control.start()
-        self.token = control.issue_token("embedded" if self._embedded else "local")
-        await self._serve_api(control, api_socket)
-        down(control.end_streams)  # an open stream would keep the API from ending
-        self._leave_record()
+        return plane
+
+    async def _close_plane(self) -> None:
+        if self._plane is not None:
+            await self._plane.close()
+
+    def _log(self, line: LogLine) -> None:
+        if self._plane is not None:
+            self._plane.log(line)
+
+    def _blob(self, digest: str) -> Path:
+        assert self._plane is not None  # only a deploy builds
+        return self._plane.blob(digest)
+
+    def warm(self, images: Iterable[ImageSpec]) -> None:
+        """Boot the zygotes of images that are built already, before an app asks for them."""
+        for spec in images:
+            environment = self._images.cached(spec)
+            if environment is not None:
+                self._engine.warm(environment)
 
     def _gateway(self, loop: asyncio.AbstractEventLoop) -> Gateway:
         rate = self._settings.rate_limit
@@ -116,23 +136,6 @@ class Server:
             bucket=TokenBucket(rate, BURST_SECONDS * (rate or 0), loop.time),
             proxy_tokens=ProxyTokens(),
         )
-
-    async def _serve_api(self, control: Control, listener: socket.socket) -> None:
-        config = uvicorn.Config(
-            control.api,
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            timeout_graceful_shutdown=1,
-        )
-        server = _ApiServer(config)
-        task = asyncio.create_task(server.serve(sockets=[listener]))
-
-        async def end() -> None:
-            server.should_exit = True
-            await task
-
-        self._cleanup.push_async_callback(end)
 
     def _leave_record(self) -> None:
         record = ServerRecord(
