@@ -1,1 +1,1 @@
-"""The `portico` command: one module per command group."""
+"""The `portico` command: one module per command group, heavy imports inside commands."""

@@ -1,0 +1,138 @@
+"""`portico config`: the config file, and what is in effect."""
+
+from __future__ import annotations
+
+import json as stdlib_json
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(help="The config file, and what is in effect.", no_args_is_help=True)
+
+CLIENT_KEYS = ("server_url", "token")
+MASK = "********"
+
+
+@app.command()
+def show(
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Show every setting with its value and where that comes from; tokens are masked."""
+    from portico.cli.output import console, print_json
+    from portico.client.discovery import read_config
+    from portico.wire.local import config_path
+
+    path = config_path()
+    settings = effective(read_config(path))
+    if json:
+        print_json({"file": str(path), "settings": settings})
+        return
+    out = console()
+    out.print(f"config file     {path}{'' if path.exists() else ' (does not exist)'}")
+    for name, setting in settings.items():
+        value = "" if setting["value"] is None else setting["value"]
+        out.print(f"{name:<15} {value!s:<32} {setting['source']}".rstrip())
+
+
+@app.command("set")
+def set_key(
+    key: Annotated[str, typer.Argument(metavar="KEY", help="As `config show` names it.")],
+    value: Annotated[str, typer.Argument(metavar="VALUE", help="An empty one removes the key.")],
+) -> None:
+    """Write one setting to the config file."""
+    from portico.cli.output import console
+    from portico.cli.server import settings_from
+    from portico.client.discovery import read_config
+    from portico.wire.local import config_path
+
+    if key not in (*CLIENT_KEYS, *server_keys()):
+        known = ", ".join((*CLIENT_KEYS, *server_keys()))
+        raise typer.BadParameter(f"there is no setting {key!r}; there are: {known}")
+    path = config_path()
+    read_config(path)  # a file that is not TOML is the user's to mend first
+    table = None if key in CLIENT_KEYS else "server"
+    new = typed(value) if table else value
+    if value and table:
+        settings_from({key: new})
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    write_private(path, with_value(text, table, key, new))
+    console().print(f"{'Set' if value else 'Removed'} {key} in {path}.")
+
+
+def server_keys() -> tuple[str, ...]:
+    """Names of the server's settings."""
+    from portico.server.config import ServerSettings
+
+    return tuple(ServerSettings.model_fields)
+
+
+def effective(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Every setting's value and source, tokens masked."""
+    from portico.cli.server import settings_from
+
+    server = settings_from({})
+    settings: dict[str, dict[str, Any]] = {}
+    for key in (*CLIENT_KEYS, *server_keys()):
+        variable = f"PORTICO_{key.upper()}"
+        table = config if key in CLIENT_KEYS else config.get("server", {})
+        source = "config file" if key in table else "default"
+        if os.environ.get(variable):
+            source = variable
+        if key in CLIENT_KEYS:
+            value = os.environ.get(variable) or table.get(key)
+        else:
+            value = getattr(server, key)
+        if key == "token" and value:
+            value = MASK
+        settings[key] = {"value": plain(value), "source": source}
+    return settings
+
+
+def plain(value: Any) -> str | float | None:
+    """A setting's value as JSON and people read it."""
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(str, value))
+    return value if value is None or isinstance(value, (int, float)) else str(value)
+
+
+def typed(text: str) -> str | int | float | bool:
+    """A command line's value as the TOML value it looks like."""
+    if text in ("true", "false"):
+        return text == "true"
+    if re.fullmatch(r"-?\d+", text):
+        return int(text)
+    return float(text) if re.fullmatch(r"-?\d+\.\d+", text) else text
+
+
+def with_value(text: str, table: str | None, key: str, value: str | float) -> str:
+    """The TOML `text` with `key` of `table` (None: the top level) set, all else as it was; empty removes it."""
+    line = "" if value == "" else f"{key} = {stdlib_json.dumps(value)}\n"
+    if text and not text.endswith("\n"):
+        text += "\n"
+    begin = 0
+    if table is not None:
+        head = re.search(rf"^[ \t]*\[[ \t]*{table}[ \t]*\].*\n", text, re.MULTILINE)
+        if head is None:
+            return text + (f"[{table}]\n{line}" if line else "")
+        begin = head.end()
+    following = re.compile(r"^[ \t]*\[", re.MULTILINE).search(text, begin)
+    end = following.start() if following else len(text)
+    present = re.compile(rf"^[ \t]*{key}[ \t]*=.*\n", re.MULTILINE).search(text, begin, end)
+    if present:
+        return text[: present.start()] + line + text[present.end() :]
+    return text[:end] + line + text[end:]
+
+
+def write_private(path: Path, text: str) -> None:
+    """Replace `path` in one step with a file only its owner reads: it may hold a token."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    new = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(new, path)

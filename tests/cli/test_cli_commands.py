@@ -1,0 +1,275 @@
+from __future__ import annotations
+
+import json
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from control_standin import StandIn
+from portico.wire.api import DeployFailed
+
+GROUPS = ("serve", "deploy", "run", "server", "app", "container", "secret", "token", "config")
+LISTINGS = [
+    ("app", "list"),
+    ("app", "describe", "hello"),
+    ("app", "history", "hello"),
+    ("app", "logs", "hello"),
+    ("app", "stop", "hello"),
+    ("app", "rollback", "hello"),
+    ("container", "list"),
+    ("container", "logs", "ta-1"),
+    ("secret", "list"),
+    ("token", "list"),
+    ("token", "create", "laptop"),
+    ("server", "status"),
+    ("config", "show"),
+    ("deploy", "hello.py"),
+]
+
+
+def test_help_names_every_group_and_imports_nothing_heavy(portico_alone) -> None:
+    done = portico_alone("--help", PYTHONPROFILEIMPORTTIME="1")
+    assert done.returncode == 0
+    for group in GROUPS:
+        assert f"\n  {group} " in done.stdout
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert not imported & {"httpx", "rich.console", "pydantic", "fastapi", "asyncio", "watchfiles"}
+
+
+@pytest.mark.parametrize("command", LISTINGS, ids=" ".join)
+def test_json_is_one_document_and_nothing_else_on_stdout(portico, command) -> None:
+    done = portico(*command, "--json")
+    assert done.returncode == 0, done.stderr
+    assert isinstance(json.loads(done.stdout), (dict, list))
+
+
+@pytest.mark.parametrize("command", LISTINGS, ids=" ".join)
+def test_without_a_terminal_output_is_plain(portico, command) -> None:
+    done = portico(*command)
+    assert done.returncode == 0, done.stderr
+    assert "\x1b" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("no-such-command",),
+        ("serve",),
+        ("serve", "missing.py"),
+        ("serve", "."),
+        ("deploy", "hello.txt"),
+        ("deploy", "hello.py::"),
+        ("app", "logs", "hello", "--since", "yesterday"),
+        ("app", "logs", "hello", "--json", "--follow"),
+        ("secret", "create", "db"),
+        ("secret", "create", "db", "just-a-value"),
+        ("config", "set", "colour", "red"),
+        ("config", "set", "web", "nowhere"),
+        ("server", "run", "--web", "nowhere"),
+    ],
+    ids=" ".join,
+)
+def test_wrong_usage_is_exit_code_2_and_no_stack_trace(portico, command) -> None:
+    done = portico(*command)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_without_a_server_the_error_says_how_to_start_one(portico_alone) -> None:
+    done = portico_alone("app", "list", "--json")
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.startswith("error: no Portico server is configured")
+    assert "portico server start" in done.stderr
+
+
+def test_debug_adds_porticos_own_stack_trace(portico_alone) -> None:
+    assert "Traceback" in portico_alone("--debug", "app", "list").stderr
+    assert "Traceback" in portico_alone("app", "list", PORTICO_DEBUG="1").stderr
+
+
+def test_deploy_json_names_functions_kinds_and_urls(portico, server: StandIn) -> None:
+    done = portico("deploy", "hello.py", "--name", "renamed", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {
+        "app_id": "ap-1",
+        "name": "renamed",
+        "version": 1,
+        "functions": [
+            {
+                "name": "square",
+                "id": "fu-1",
+                "kind": "fastapi_endpoint",
+                "urls": ["http://me--square.localhost:1"],
+            },
+            {"name": "double", "id": "fu-1", "kind": "function", "urls": []},
+        ],
+    }
+    assert "imported" in done.stderr, "what the script prints goes to stderr"
+    assert "Resolved 3 packages" in done.stderr
+    assert server.blobs.keys() == {entry.sha256 for entry in server.manifests[0].files}
+
+
+def test_deploy_prints_whole_urls_in_a_pipe(portico) -> None:
+    done = portico("deploy", "hello.py", COLUMNS="20")
+    assert "http://me--square.localhost:1" in done.stdout
+
+
+def test_a_script_that_fails_shows_the_users_traceback_only(portico, script: Path) -> None:
+    script.write_text("import portico\napp = portico.App('hello')\n1 / 0\n")
+    done = portico("deploy", "hello.py", "--json")
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert "ZeroDivisionError" in done.stderr
+    assert 'hello.py", line 3' in done.stderr
+    assert "portico/" not in done.stderr
+
+
+def test_a_mistake_of_declaration_names_the_users_line(portico, script: Path) -> None:
+    script.write_text("import portico\napp = portico.App('hello')\n@app.function\ndef f(): ...\n")
+    done = portico("deploy", "hello.py")
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ")
+    assert "hello.py:3" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_failed_deploy_shows_the_servers_words(portico, server: StandIn) -> None:
+    server.fail_deploys_with = DeployFailed(
+        message="the image does not build", detail="pip says no"
+    )
+    done = portico("deploy", "hello.py")
+    assert done.returncode == 1
+    assert "error: the image does not build" in done.stderr
+    assert "pip says no" in done.stderr
+
+
+def test_secret_values_come_from_arguments_stdin_and_dotenv_and_are_never_shown(
+    portico, server: StandIn, script: Path
+) -> None:
+    (script.parent / "my.env").write_text("A=from-file\nB='from file'\n")
+    done = portico(
+        *("secret", "create", "db", "A=argument-wins", "PASSWORD=-", "--from-dotenv", "my.env"),
+        stdin="typed=secret\n",
+    )
+    assert done.returncode == 0, done.stderr
+    assert server.secrets["db"] == {
+        "A": "argument-wins",
+        "B": "from file",
+        "PASSWORD": "typed=secret",
+    }
+    for value in server.secrets["db"].values():
+        assert value not in done.stdout + done.stderr
+    again = portico("secret", "create", "db", "A=1")
+    assert again.returncode == 1
+    assert "--force" in again.stderr
+    assert portico("secret", "create", "db", "A=1", "--force").returncode == 0
+    assert portico("secret", "delete", "db").returncode == 0
+    assert portico("secret", "delete", "db").returncode == 1
+
+
+def test_a_mistyped_secret_is_not_repeated_in_the_error(portico) -> None:
+    done = portico("secret", "create", "db", "hunter2")
+    assert "hunter2" not in done.stderr
+
+
+def test_a_new_tokens_secret_is_all_of_stdout(portico) -> None:
+    assert portico("token", "create", "laptop").stdout == "tk-1.shown-once\n"
+    assert "shown-once" not in portico("token", "list").stdout
+
+
+def test_logs_are_prefixed_with_their_function_and_filtered_by_the_server(
+    portico, server: StandIn
+) -> None:
+    done = portico("app", "logs", "hello", "--tail", "7", "--since", "10m", "--container", "ta-1")
+    assert done.stdout.splitlines() == ["square | one", "square | two"]
+    (query,) = server.log_queries
+    assert query["tail"] == "7"
+    assert query["container"] == "ta-1"
+    assert float(query["since"]) > 0
+
+
+def test_config_set_writes_a_private_file_that_show_reads_back(
+    portico_alone, bare_env: dict[str, str]
+) -> None:
+    path = Path(bare_env["PORTICO_CONFIG"])
+    path.write_text('# mine\nserver_url = "http://old"\n\n[other]\nkept = 1\n')
+    for key, value in (
+        ("token", "tk-9.hush"),
+        ("server_url", "http://new"),
+        ("rate_limit", "50"),
+        ("web", "127.0.0.1:0"),
+    ):
+        assert portico_alone("config", "set", key, value).returncode == 0
+    text = path.read_text()
+    assert text.startswith("# mine\n")
+    assert "kept = 1" in text
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    shown = portico_alone("config", "show", "--json", PORTICO_WEB="127.0.0.1:7")
+    settings = json.loads(shown.stdout)["settings"]
+    assert settings["server_url"] == {"value": "http://new", "source": "config file"}
+    assert settings["rate_limit"] == {"value": 50.0, "source": "config file"}
+    assert settings["web"] == {"value": "127.0.0.1:7", "source": "PORTICO_WEB"}
+    assert "hush" not in shown.stdout
+    assert portico_alone("config", "set", "token", "").returncode == 0
+    assert "token" not in path.read_text()
+
+
+def test_a_broken_config_file_is_said_plainly(portico_alone, bare_env: dict[str, str]) -> None:
+    Path(bare_env["PORTICO_CONFIG"]).write_text("server_url = \n")
+    done = portico_alone("app", "list")
+    assert done.returncode == 1
+    assert "is not TOML" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_listing_commands_use_the_server_that_a_serve_embeds(
+    portico_alone, bare_env: dict[str, str], server: StandIn
+) -> None:
+    folder = Path(bare_env["PORTICO_STATE_DIR"])
+    folder.mkdir()
+    record = {"url": server.url, "token": "stand-in-token", "pid": os.getpid(), "embedded": True}
+    (folder / f"embedded-{os.getpid()}.json").write_text(json.dumps(record))
+    assert portico_alone("container", "list").returncode == 0
+    assert portico_alone("secret", "list").returncode == 1
+
+
+def test_stop_without_a_server_has_nothing_to_do(portico_alone) -> None:
+    done = portico_alone("server", "stop")
+    assert done.returncode == 0
+    assert "No server runs" in done.stdout
+
+
+def test_a_server_that_cannot_start_shows_the_end_of_its_log(
+    portico_alone, bare_env: dict[str, str]
+) -> None:
+    folder = Path(bare_env["PORTICO_STATE_DIR"])
+    folder.mkdir()
+    (folder / "run").write_text("in the way of the folder")
+    done = portico_alone("server", "start")
+    assert done.returncode == 1
+    assert "error: the server did not start" in done.stderr
+    assert "server.log" in done.stderr
+
+
+def test_the_reader_going_away_is_no_defect(env: dict[str, str], script: Path) -> None:
+    import subprocess
+    import sys
+
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-m", "portico", "app", "logs", "hello"],
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        env=env,
+        timeout=60,
+        check=False,
+    )
+    os.close(writer)
+    assert done.returncode == 1
+    assert done.stderr == b""
