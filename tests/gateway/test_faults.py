@@ -427,3 +427,30 @@ def test_shutdown_lets_a_running_response_end():
             await closing
 
     run(test)
+
+
+def test_thousands_of_pipelined_requests_are_answered_however_quickly():
+    async def test():
+        async with World(hello) as world:
+            client = await world.connect(own_port=False)
+            count = 3000
+            client.send(b"GET / HTTP/1.1\r\nHost: nobody\r\n\r\n" * count)
+            for _ in range(count):
+                head, _ = await client.response()
+                assert head.status_code == 404
+
+    run(test)
+
+
+def test_head_that_begins_behind_a_large_body_is_not_too_large():
+    async def test():
+        async with World(hello, limits=Limits(head=1024)) as world:
+            client = await world.connect()
+            client.send(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5000\r\n\r\n" + b"x" * 5000)
+            client.send(b"GET /next HT")
+            await client.writer.drain()
+            assert (await client.response())[0].status_code == 200
+            client.send(b"TP/1.1\r\nHost: h\r\n\r\n")
+            assert (await client.response())[1] == b"GET /next "
+
+    run(test)

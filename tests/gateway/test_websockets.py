@@ -8,7 +8,7 @@ import pytest
 import wsproto
 from wsproto.events import AcceptConnection, BytesMessage, CloseConnection, Request, TextMessage
 
-from gateway.world import DEADLINE, Client, Connection, World, run
+from gateway.world import DEADLINE, Client, Connection, World, hello, run
 from portico.gateway.limits import Limits
 
 HANDSHAKE = (
@@ -120,13 +120,15 @@ def test_rejected_handshake_is_an_ordinary_response():
         await connection.reader.readuntil(b"\r\n\r\n")
         connection.raw(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno")
         connection.container.report(1)
-        await connection.reader.read()
+        await hello(connection)
 
     async def test():
         async with World(reject) as world:
             client = await world.connect()
             client.send(HANDSHAKE)
             assert (await client.until(b"\r\n\r\nno")).startswith(b"HTTP/1.1 403 ")
+            client.send(b"GET /after HTTP/1.1\r\nHost: h\r\n\r\n")
+            assert (await client.response())[1] == b"GET /after "
             await world.idle()
 
     run(test)
@@ -222,5 +224,25 @@ def test_silence_beyond_the_timeout_closes_and_traffic_prevents_it():
             socket = await Socket.open(world)
             assert (await socket.event()).code == 1001
             await world.idle()
+
+    run(test)
+
+
+def test_handshake_that_a_retired_container_accepts_is_closed_at_once():
+    async def test():
+        accepted = asyncio.Event()
+
+        async def late(connection: Connection) -> None:
+            await accepted.wait()
+            await echo(connection)
+
+        async with World(late) as world:
+            opening = asyncio.create_task(Socket.open(world))
+            async with asyncio.timeout(DEADLINE):
+                while not world.pool.stats.running:
+                    await asyncio.sleep(0.001)
+            world.pool.members[0].drain()
+            accepted.set()
+            assert (await (await opening).event()).code == 1012
 
     run(test)

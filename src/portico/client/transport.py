@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import os
+import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
@@ -21,6 +23,21 @@ Params = Mapping[str, "str | int | float | None"]
 CONNECT_TIMEOUT = 5.0  # seconds
 ANSWER_TIMEOUT = 60.0  # seconds of silence before an ordinary answer
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+def import_httpx() -> Any:
+    """The module httpx, without its command line.
+
+    It imports that, with Rich and Pygments, wherever those are installed: a good third of its import, which
+    every command would wait for. It does without where the import fails.
+    """
+    if "httpx" not in sys.modules:
+        sys.modules["httpx._main"] = None  # type: ignore[assignment]
+        try:
+            importlib.import_module("httpx")
+        finally:
+            del sys.modules["httpx._main"]
+    return sys.modules["httpx"]
 
 
 class LineSplitter:
@@ -73,8 +90,7 @@ class Transport:
         timeout: float | None = ANSWER_TIMEOUT,
     ) -> bytes:
         """Send `content` and return the answer's body. Raises what `error_for` makes of an error."""
-        import httpx
-
+        httpx = import_httpx()
         try:
             response = await self._client().request(
                 method,
@@ -103,8 +119,7 @@ class Transport:
         silence: float | None = None,
     ) -> AsyncGenerator[T, None]:
         """The records of an NDJSON answer as they come. `silence` bounds the wait for each, in seconds."""
-        import httpx
-
+        httpx = import_httpx()
         request = self._client().build_request(
             method,
             path,
@@ -150,23 +165,23 @@ class Transport:
     def _open(self) -> httpx.AsyncClient:
         import ssl
 
-        import httpx
-
+        module = import_httpx()
         where = urlsplit(self.url)
         # Loading the system's certificates costs more than a request, and http:// needs none.
         verify: Any = True if where.scheme == "https" else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        return httpx.AsyncClient(
+        http: httpx.AsyncClient = module.AsyncClient(
             base_url=self.url,
             headers={"authorization": f"Bearer {self._token}"},
             verify=verify,
             # A proxy for the outside world cannot reach this machine's own loopback.
             trust_env=where.hostname not in LOOPBACK,
-            limits=httpx.Limits(
+            limits=module.Limits(
                 max_connections=None,
                 # Less than the 5 s after which uvicorn closes: no request meets a closing connection.
                 keepalive_expiry=4.0,
             ),
         )
+        return http
 
 
 def _given(params: Params | None) -> dict[str, str]:

@@ -36,16 +36,19 @@ class ClientConnection(FlowControlledProtocol):
     """One client connection, on the shared port or on a web function's own `port`."""
 
     __slots__ = (
+        "_advancing",
         "_client_done",
         "_current",
         "_deadline",
         "_draining",
         "_failed",
         "_head",
+        "_head_fed",
         "_head_size",
         "_headers",
         "_lingering",
         "_owner",
+        "_parsed_head",
         "_parser",
         "_queue",
         "_reading",
@@ -62,14 +65,17 @@ class ClientConnection(FlowControlledProtocol):
         self.peer = ""
         self._parser = httptools.HttpRequestParser(self)
         self._head: RequestHead | None = None
-        self._head_size = 0
+        self._head_size = 0  # bytes of what was parsed of the current head
+        self._head_fed = 0  # bytes of whole reads that the current head has taken
         self._headers = 0
+        self._parsed_head = False
         self._trailers: list[tuple[bytes, bytes]] = []
         self._failed: Refusal | None = None
         self._reading: Exchange | None = None  # whose body is coming in
         self._current: Exchange | None = None  # whose response is going out
         self._queue: deque[Exchange] = deque()  # pipelined behind it
         self._tunnel: Tunnel | None = None
+        self._advancing = False
         self._lingering = False
         self._client_done = False
         self._draining = False
@@ -120,10 +126,12 @@ class ClientConnection(FlowControlledProtocol):
             return
         if self._lingering or self._failed is not None:
             return
+        nothing_else = self._reading is None
+        self._parsed_head = False
         self._parse(data)
         if self._reading is not None:
             self._reading.request_flush()
-        if self._head is not None:
+        if self._head is not None and nothing_else and not self._parsed_head:
             self._head_unfinished(len(data))
         self.update_reading()
 
@@ -138,18 +146,23 @@ class ClientConnection(FlowControlledProtocol):
             self._fail(self._failed or Refusal(400, f"the request is not valid HTTP/1.1: {error}"))
 
     def _upgrade_offered(self, rest: bytes) -> None:
-        exchange = self._reading or self._current
-        if exchange is not None and exchange.head.websocket:
-            if rest:  # a client may not speak before it has its 101 (RFC 6455 §4.1)
-                self._fail(Refusal(400, "data before the WebSocket handshake was answered"))
+        self._parser = httptools.HttpRequestParser(self)  # the old one will not parse on
+        if not rest or self._failed is not None:
             return
-        self._parser = httptools.HttpRequestParser(self)  # any other offer is declined by silence
-        if rest and self._failed is None:
-            self._parse(rest)
+        if self._last is not None and self._last.head.websocket:
+            # A client may not speak before it has its 101 (RFC 6455 §4.1).
+            self._fail(Refusal(400, "data before the WebSocket handshake was answered"))
+            return
+        self._parse(rest)  # any other offer is declined by silence
+
+    @property
+    def _last(self) -> Exchange | None:
+        """The newest request."""
+        return self._queue[-1] if self._queue else self._current
 
     def _head_unfinished(self, received: int) -> None:
-        self._head_size += received
-        if self._head_size > self._owner.limits.head:
+        self._head_fed += received
+        if self._head_fed > self._owner.limits.head:
             self._fail(Refusal(431, f"request heads can be up to {self._owner.limits.head} bytes"))
 
     def _fail(self, refusal: Refusal) -> None:
@@ -170,7 +183,7 @@ class ClientConnection(FlowControlledProtocol):
     def on_message_begin(self) -> None:
         if self._failed is None:
             self._head = RequestHead()
-            self._head_size = self._headers = 0
+            self._head_size = self._head_fed = self._headers = 0
 
     def on_url(self, url: bytes) -> None:
         self._open_head().target += url
@@ -199,6 +212,7 @@ class ClientConnection(FlowControlledProtocol):
             self._raise(Refusal(error.status, error.message))
         self._head = None
         self._head_size = 0
+        self._parsed_head = True
         self._reading = exchange = Exchange(self._owner, self, head)
         self._enqueue(exchange)
 
@@ -235,12 +249,18 @@ class ClientConnection(FlowControlledProtocol):
     # -- exchanges, in order
 
     def _enqueue(self, exchange: Exchange) -> None:
-        if self._current is not None:
-            self._queue.append(exchange)
+        self._queue.append(exchange)
+        self._advance()
+
+    def _advance(self) -> None:
+        """Begin what is next. One that is answered at once must not begin the next from inside of itself."""
+        if self._advancing:
             return
-        self._current = exchange
-        self._deadline = NEVER
-        exchange.begin()
+        self._advancing = True
+        while self._current is None and self._queue and not self._lingering:
+            self._current = self._queue.popleft()
+            self._current.begin()
+        self._advancing = False
 
     def exchange_over(self, keep_alive: bool) -> None:
         """The current response is complete."""
@@ -249,13 +269,10 @@ class ClientConnection(FlowControlledProtocol):
             self._queue.clear()
             self.linger()
             return
-        if self._queue:
-            self._current = self._queue.popleft()
-            self._current.begin()
-        elif self._draining:
+        self._deadline = self._owner.loop.time() + self._owner.limits.idle_timeout
+        self._advance()
+        if self._draining and self._current is None:
             self.close()
-        else:
-            self._deadline = self._owner.loop.time() + self._owner.limits.idle_timeout
         self.update_reading()
 
     def update_reading(self) -> None:

@@ -180,6 +180,7 @@ class Exchange:
             keep_credentials=not endpoint.requires_proxy_auth,
         )
         connection.write(head + self._body.take())
+        self.client_writable(self._client.writable)
         self._client.update_reading()
 
     def _try_elsewhere(self, reason: str) -> None:

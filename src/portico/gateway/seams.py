@@ -35,6 +35,7 @@ class Client(Protocol):
 
     peer: str
     port: int | None
+    writable: bool
 
     def write(self, data: bytes) -> None:
         """Send to the client."""

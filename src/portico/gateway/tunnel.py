@@ -21,6 +21,8 @@ HANDLER_PATIENCE = 10.0  # seconds a handler has to end by itself once its conne
 class TunnelClient(Protocol):
     """The downstream connection, as a tunnel uses it."""
 
+    writable: bool
+
     def write(self, data: bytes) -> None:
         """Send to the client."""
 
@@ -80,6 +82,9 @@ class Tunnel:
         self._client = client
         self._upstream.tunnel = self
         self._lease.on_retire = self.retire
+        self.client_writable(client.writable)
+        if self._lease.retiring:
+            self.retire()
 
     # -- bytes
 

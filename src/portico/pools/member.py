@@ -76,6 +76,11 @@ class Lease:
         self.finished_at: float | None = None
         self._reports_end = True
 
+    @property
+    def retiring(self) -> bool:
+        """Whether the container takes no new inputs any more."""
+        return not self.member.live
+
     def address(self, method: str) -> Address:
         """Where the container listens for `method`."""
         address = self.member.addresses[method]

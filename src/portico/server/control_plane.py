@@ -63,6 +63,7 @@ class ControlPlane:
         config = uvicorn.Config(
             self._control.api,
             lifespan="off",
+            ws="none",
             log_config=None,
             access_log=False,
             timeout_graceful_shutdown=STREAMS_GRACE,
