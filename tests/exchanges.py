@@ -14,6 +14,11 @@ class Response:
     headers: list[tuple[str, str]]
     body: bytes
 
+    @property
+    def ended(self) -> bool:
+        """Whether the response says that its handler has ended."""
+        return self.header("x-portico-ended") == "1"
+
     def header(self, name: str) -> str | None:
         return next((v for k, v in self.headers if k == name), None)
 

@@ -8,6 +8,7 @@ import json
 import h11
 
 from gateway.world import Connection, World, header, hello, run
+from portico.wire.manifest import Scaling
 
 GET = b"GET /a%20b?x=1 HTTP/1.1\r\nHost: me--app-f.localhost:8400\r\n\r\n"
 
@@ -315,5 +316,25 @@ def test_proxy_auth_refuses_without_waking_a_container_and_hides_the_credentials
                 b"GET / HTTP/1.1\r\nHost: h\r\nModal-Key: wk-1\r\nModal-Secret: ws-1\r\n\r\n"
             )
             assert (await client.response())[0].status_code == 401
+
+    run(test)
+
+
+def test_slot_is_free_with_the_response_that_says_so_and_the_client_does_not_see_it():
+    async def quick(connection: Connection) -> None:
+        while await connection.request() is not None:
+            await connection.body()
+            connection.input_id = None  # no frame will say it
+            await connection.respond(b"ok", headers=[(b"x-portico-ended", b"1")])
+
+    async def test():
+        async with World(quick, scaling=Scaling(max_inputs=1, max_containers=1)) as world:
+            client = await world.connect()
+            for _ in range(3):
+                client.send(GET)
+                head, body = await client.response()
+                assert body == b"ok"
+                assert header(head, "x-portico-ended") is None
+            assert world.pool.stats.running == 0
 
     run(test)

@@ -167,8 +167,8 @@ def test_a_container_runs_on_python_3_10(tmp_path: Path, images: Images) -> None
         async with Machine(tmp_path) as machine:
             image = images.get("fastapi", python=str(found[-1]))
             container, watcher = await machine.ready(image, code)
-            assert (await get(address(watcher), number=1)).body == b"[3,10]"
-            await watcher.until_ended(1)
+            response = await get(address(watcher), number=1)
+            assert (response.body, response.ended) == (b"[3,10]", True)
             container.stop(20)
             assert (await watcher.until_exit()).status == 0
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Coroutine
-from typing import Any, TypeVar
+from concurrent.futures import CancelledError
+from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 CANCEL_TIMEOUT = 2.0  # seconds
@@ -25,15 +26,16 @@ class LoopThread:
         if threading.current_thread() is self._thread:
             work.close()
             raise RuntimeError("a callback of the client cannot block on the client itself")
-        finished = threading.Event()
-        future = asyncio.run_coroutine_threadsafe(_tracked(work, finished), self._started())
+        job, loop = _Job(work), self._started()
         try:
-            return future.result()
+            loop.call_soon_threadsafe(job.begin)
+            job.wait()
         except BaseException:
             # An interrupt: what comes next may use the same objects, so the cancellation must be over.
-            future.cancel()
-            finished.wait(CANCEL_TIMEOUT)
+            loop.call_soon_threadsafe(job.cancel)
+            job.wait(CANCEL_TIMEOUT)
             raise
+        return job.result()
 
     def close(self) -> None:
         """Cancel what runs, then end loop and thread; a later `run` starts anew."""
@@ -56,11 +58,35 @@ class LoopThread:
             return self._loop
 
 
-async def _tracked(work: Coroutine[Any, Any, T], finished: threading.Event) -> T:
-    try:
-        return await work
-    finally:
-        finished.set()
+class _Job(Generic[T]):
+    """Work on the loop, and its outcome for the thread that waits.
+
+    A bare lock tells that it is over. Futures and events are made of conditions, and an interrupt that comes
+    just as the waiting thread enters one leaves it locked: the loop would wait for it forever.
+    """
+
+    def __init__(self, work: Coroutine[Any, Any, T]) -> None:
+        self._work = work
+        self._task: asyncio.Task[T] | None = None
+        self._running = threading.Lock()
+        self._running.acquire()
+
+    def begin(self) -> None:
+        self._task = asyncio.get_running_loop().create_task(self._work)
+        self._task.add_done_callback(lambda task: self._running.release())
+
+    def cancel(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+    def wait(self, timeout: float = -1) -> None:
+        self._running.acquire(timeout=timeout)
+
+    def result(self) -> T:
+        assert self._task is not None
+        if self._task.cancelled():
+            raise CancelledError
+        return self._task.result()
 
 
 def _run_loop(loop: asyncio.AbstractEventLoop) -> None:

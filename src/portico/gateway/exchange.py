@@ -36,6 +36,7 @@ class Exchange:
         "_chunk_response",
         "_client",
         "_ended",
+        "_input_ended",
         "_lease",
         "_out",
         "_over",
@@ -74,6 +75,7 @@ class Exchange:
         self._response_begun = False
         self._chunk_response = False
         self._until_close = False
+        self._input_ended = False
         self._ended = False
         self._over = False
 
@@ -204,6 +206,7 @@ class Exchange:
     def response_head(self, head: ResponseHead) -> None:
         """The response began."""
         self._response_begun = True
+        self._input_ended = head.input_ended
         self._body.forget()
         framing = self._framing(head)
         if self._until_close and self.head.http_1_0:
@@ -322,7 +325,7 @@ class Exchange:
         upstream, self._upstream = self._upstream, None
         lease, self._lease = self._lease, None
         if lease is not None:
-            lease.finish()
+            lease.finish(ended=self._input_ended)
         if upstream is not None:
             upstream.release(reusable=self.request_complete)
         self._client.exchange_over(self.keep_alive and self.request_complete)

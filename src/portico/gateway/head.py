@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
-from portico.wire.container import INPUT_HEADER
+from portico.wire.container import ENDED_HEADER, INPUT_HEADER
 
 # What a header means to the gateway. Hop-by-hop fields are never forwarded as they came.
 HOP = 1
@@ -21,6 +21,7 @@ TRACEPARENT = 8
 CREDENTIAL = 9
 AUTHORIZATION = 10
 EXPECT = 11
+ENDED = 12
 
 REQUEST_FIELDS: dict[bytes, int] = {
     b"host": HOST,
@@ -53,6 +54,7 @@ RESPONSE_FIELDS: dict[bytes, int] = {
     b"keep-alive": HOP,
     b"proxy-connection": HOP,
     b"x-request-id": HOP,
+    ENDED_HEADER: ENDED,
 }
 IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"TRACE"})
 REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
@@ -234,7 +236,15 @@ class RequestHead:
 class ResponseHead:
     """A container's response head as it is read."""
 
-    __slots__ = ("chunked", "connection", "content_length", "headers", "reason", "status")
+    __slots__ = (
+        "chunked",
+        "connection",
+        "content_length",
+        "headers",
+        "input_ended",
+        "reason",
+        "status",
+    )
 
     def __init__(self) -> None:
         self.status = 0
@@ -243,6 +253,7 @@ class ResponseHead:
         self.content_length: bytes | None = None
         self.chunked = False
         self.connection: bytes | None = None
+        self.input_ended = False
 
     def add(self, name: bytes, value: bytes) -> None:
         """Take one header."""
@@ -255,6 +266,8 @@ class ResponseHead:
             self.chunked = True
         elif meaning == CONNECTION:
             self.connection = value.lower()
+        elif meaning == ENDED:
+            self.input_ended = True
 
     def bodiless(self, method: bytes) -> bool:
         """Whether no body follows, whatever the headers say (RFC 9110 §6.4.1)."""

@@ -87,12 +87,16 @@ class Lease:
         self._reports_end = address.reports_end
         return address
 
-    def finish(self) -> None:
-        """The exchange is over. A container that reports ends frees the slot itself, any moment now."""
-        if self._reports_end:
-            self.finished_at = self.member.owner.now()
-        else:
+    def finish(self, *, ended: bool = False) -> None:
+        """The exchange is over.
+
+        The slot is free where the handler is known to have `ended`, or where the container would not report
+        it; else the container does, any moment now.
+        """
+        if ended or not self._reports_end:
             self.member.ended((self.input_id,))
+        else:
+            self.finished_at = self.member.owner.now()
 
     def call(self, call_id: str, method: str, payload: bytes) -> None:
         """Run a function call as this input; `on_result` or `on_lost` follows."""

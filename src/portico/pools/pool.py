@@ -251,7 +251,7 @@ class Pool:
         self._running -= count
         if self._queue:
             self._dispatch()
-        elif not member.leases and self._timer is None:
+        elif not member.leases and self._timer is None and self._live > self.scaling.min_containers:
             self._scale()
         if self._prober is None and self._running:
             self._prober = self._probe_later()

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from portico.runner.inputs import Input, Inputs
+from portico.runner.joining import JoiningTransport
 from portico.runner.tracebacks import report
 from portico.runner.websockets import OpenSocket, PeerGone, WebSockets
 from portico.wire.container import INPUT_HEADER
@@ -17,6 +18,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
+TRANSPORT = "portico.transport"  # key of a scope, which the user's app does not see
 SECURE = {"http": "https", "websocket": "wss"}
 
 
@@ -41,6 +43,7 @@ def accounted(app: App, inputs: Inputs, websockets: WebSockets) -> App:
         if secure:
             scope["scheme"] = SECURE[scope["type"]]
 
+        transport: JoiningTransport | None = scope.pop(TRANSPORT, None)
         current: Input | None = None
         if headers and headers[0][0] == INPUT_HEADER:
             current = inputs.begin(int(headers[0][1]))
@@ -52,6 +55,14 @@ def accounted(app: App, inputs: Inputs, websockets: WebSockets) -> App:
             if scope["type"] == "websocket":
                 with websockets.opened(OpenSocket(send)) as socket:
                     await app(scope, receive, socket.send)
+            elif transport is not None:
+
+                async def send_noting_head(message: Message) -> None:
+                    if message["type"] == "http.response.start":
+                        transport.expect_head()
+                    await send(message)
+
+                await app(scope, receive, send_noting_head)
             else:
                 await app(scope, receive, send)
         except asyncio.CancelledError:
@@ -65,7 +76,9 @@ def accounted(app: App, inputs: Inputs, websockets: WebSockets) -> App:
             raise
         finally:
             if current is not None:
-                inputs.end(current.number)
+                # The client of a cancelled input is gone, and with it whoever would read the news.
+                told = transport is not None and not current.cancelled and transport.tell_end()
+                inputs.end(current.number, told)
 
     return handle
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from portico.context import input_id
+from portico.runner.joining import Turn
 
 DISCONNECT_GRACE = (
     0.02  # seconds an app has to end by itself on ``http.disconnect`` before it is cancelled
@@ -32,10 +33,14 @@ class Inputs:
     """The running inputs of this container. `report` gets the numbers of ended ones, once per loop turn."""
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, report: Callable[[tuple[int, ...]], None]
+        self,
+        loop: asyncio.AbstractEventLoop,
+        turn: Turn,
+        report: Callable[[tuple[int, ...]], None],
     ) -> None:
         self.running: dict[int, Input] = {}
         self._loop = loop
+        self._turn = turn
         self._report = report
         self._ended: list[int] = []
         self._gone: dict[int, None] = {}  # in order of arrival
@@ -50,17 +55,18 @@ class Inputs:
         input_id.set(number)
         return current
 
-    def end(self, number: int) -> None:
-        """The handler of `number` has returned."""
+    def end(self, number: int, told: bool = False) -> None:
+        """The handler of `number` has returned; `told` says that its response carries the news."""
         del self.running[number]
-        self.report(number)
+        if not told:
+            self.report(number)
         if self._idle is not None and not self.running:
             self._idle.set()
 
     def report(self, number: int) -> None:
         """Tell the sandbox that `number` has ended, with all others of this turn."""
         if not self._ended:
-            self._loop.call_soon(self._flush)
+            self._turn.at_end(self._flush)
         self._ended.append(number)
 
     def _flush(self) -> None:

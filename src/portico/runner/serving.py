@@ -10,14 +10,15 @@ import asyncio
 import importlib
 import logging
 from email.utils import formatdate
-from typing import Any
+from typing import Any, cast
 
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from portico.runner.asgi import App, accounted
+from portico.runner.asgi import TRANSPORT, App, accounted
 from portico.runner.inputs import Inputs
+from portico.runner.joining import JoiningTransport, Turn
 from portico.runner.lifespan import Lifespan
 from portico.runner.websockets import WebSockets
 from portico.wire.container import INPUT_HEADER, Address
@@ -35,7 +36,8 @@ WS_PROTOCOLS = (
 class AsgiEndpoint:
     """One ASGI app on one unix socket."""
 
-    def __init__(self, app: App, inputs: Inputs, websockets: WebSockets) -> None:
+    def __init__(self, app: App, inputs: Inputs, websockets: WebSockets, turn: Turn) -> None:
+        self._turn = turn
         self._lifespan = Lifespan(app)
         self._inputs = inputs
         self._config = uvicorn_config(accounted(app, inputs, websockets))
@@ -68,7 +70,7 @@ class AsgiEndpoint:
         await self._lifespan.shutdown()
 
     def _protocol(self) -> asyncio.Protocol:
-        return _Protocol(self._config, self._state, self._lifespan.state, self._inputs)
+        return _Protocol(self._config, self._state, self._lifespan.state, self._inputs, self._turn)
 
     def _tell_time(self, loop: asyncio.AbstractEventLoop) -> None:
         self._state.default_headers = [(b"date", formatdate(usegmt=True).encode())]
@@ -79,10 +81,24 @@ class _Protocol(HttpToolsProtocol):
     """uvicorn's HTTP/1.1 protocol, which also reports inputs whose request never reaches the app."""
 
     def __init__(
-        self, config: Config, server_state: ServerState, app_state: dict[str, Any], inputs: Inputs
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        inputs: Inputs,
+        turn: Turn,
     ) -> None:
         super().__init__(config=config, server_state=server_state, app_state=app_state)
         self._inputs = inputs
+        self._turn = turn
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        joining = JoiningTransport(cast(asyncio.Transport, transport), self._turn)
+        super().connection_made(cast(asyncio.Transport, joining))
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        cast("dict[str, Any]", self.scope)[TRANSPORT] = self.transport
 
     def send_400_response(self, msg: str) -> None:
         super().send_400_response(msg)

@@ -27,7 +27,7 @@ PASSED_ON = (
     "CURL_CA_BUNDLE",
     "NODE_EXTRA_CA_CERTS",
 )
-COOKIE = "PORTICO_SANDBOX"
+COOKIE = "PORTICO_SANDBOX_COOKIE"
 """In the environment of a zygote and of everything that descends from it: how strays are recognised."""
 
 

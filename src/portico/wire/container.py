@@ -17,6 +17,10 @@ INPUT_HEADER = b"x-portico-input"
 """First header of every request the gateway sends to a container that reports the end of inputs: the input's
 number in decimal. The runner takes it out before the user's app sees the request."""
 
+ENDED_HEADER = b"x-portico-ended"
+"""Header of a response whose handler had ended when the head left: the slot is free with the response, and no
+`Ended` frame follows. The gateway takes it out before the client sees the response."""
+
 StartPhase = Literal["boot", "import", "enter", "app", "lifespan", "port"]
 
 

@@ -1,0 +1,1 @@
+"""How fast Portico is, measured beside what it is compared with: ``python -m benchmarks``."""

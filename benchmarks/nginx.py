@@ -1,0 +1,83 @@
+"""nginx as a reverse proxy before uvicorn's unix sockets."""
+
+from __future__ import annotations
+
+import contextlib
+import grp
+import os
+import pwd
+from collections.abc import Iterator, Mapping
+
+from benchmarks.home import Home
+from benchmarks.processes import background, free_port
+from benchmarks.uvicorn import answered
+
+CONFIG = """
+daemon off;
+{user}
+worker_processes 1;
+pid {folder}/nginx.pid;
+error_log {folder}/error.log warn;
+events {{ worker_connections 1024; }}
+http {{
+    access_log off;
+    keepalive_requests 1000000000;
+    client_body_temp_path {folder}/client_body;
+    proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi;
+    scgi_temp_path {folder}/scgi;
+    proxy_http_version 1.1;
+    proxy_set_header Connection "";
+    proxy_set_header Host $host;
+    proxy_set_header X-Forwarded-For $remote_addr;
+    proxy_set_header X-Forwarded-Proto $scheme;
+    proxy_set_header X-Forwarded-Host $http_host;
+    proxy_set_header X-Request-Id $request_id;
+{sites}
+}}
+"""
+
+SITE = """
+    upstream {name} {{
+        server unix:{socket};
+        keepalive 64;
+        keepalive_requests 1000000000;
+        keepalive_timeout 1h;
+    }}
+    server {{
+        listen 127.0.0.1:{port} backlog=2048;
+        location / {{ proxy_pass http://{name}; }}
+    }}
+"""
+
+
+def configuration(folder: str, sockets: Mapping[str, str], ports: Mapping[str, int]) -> str:
+    """One site a socket, on its port; the worker runs as the user that made the sockets."""
+    sites = (
+        SITE.format(name=name, socket=socket, port=ports[name]) for name, socket in sockets.items()
+    )
+    return CONFIG.format(folder=folder, user=_user(), sites="".join(sites))
+
+
+@contextlib.contextmanager
+def nginx(home: Home, sockets: Mapping[str, str]) -> Iterator[dict[str, str]]:
+    """The URL before each of the unix sockets, by the same names, once all answer."""
+    folder = home.folder / "nginx"
+    folder.mkdir()
+    ports = {name: free_port() for name in sockets}
+    urls = {name: f"http://127.0.0.1:{port}" for name, port in ports.items()}
+    config = folder / "nginx.conf"
+    config.write_text(configuration(str(folder), sockets, ports))
+    command = ["nginx", "-p", str(folder), "-e", str(folder / "error.log"), "-c", str(config)]
+    with background(command, folder=folder, env=home.environ) as process:
+        for url in urls.values():
+            process.wait_for(lambda url=url: answered(url), "an answer")  # type: ignore[misc]
+        yield urls
+
+
+def _user() -> str:
+    # Without root, nginx keeps its user and warns about the directive; with root it would become nobody.
+    if os.geteuid() != 0:
+        return ""
+    return f"user {pwd.getpwuid(0).pw_name} {grp.getgrgid(os.getegid()).gr_name};"

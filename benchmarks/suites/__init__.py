@@ -1,0 +1,8 @@
+"""Every suite, in the order of the report."""
+
+from __future__ import annotations
+
+from benchmarks.model import Suite
+from benchmarks.suites import cold_start, reload, serve, throughput
+
+SUITES: tuple[Suite, ...] = (throughput.SUITE, cold_start.SUITE, reload.SUITE, serve.SUITE)
