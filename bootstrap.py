@@ -3,20 +3,30 @@
 Needs nothing but Python 3.11 or later. Everything goes into ``.venv`` here, pinned by ``constraints.txt``.
 """
 
+# Every Python 3 must be able to read this file, so that the old ones can say that they are too old.
+from __future__ import annotations
+
+import fcntl
 import hashlib
 import importlib.util
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
-import venv
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 CONSTRAINTS = ROOT / "constraints.txt"
+HELLO = ROOT / "examples" / "hello.py"
+TRUSTED = (
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/cert.pem",
+)
 USAGE = """usage: python3 bootstrap.py serve [FILE]   install, then `portico serve` (default: examples/hello.py)
        python3 bootstrap.py test [ARG …]   install with the test tools, then run the tests
        python3 bootstrap.py install        install only"""
@@ -25,49 +35,76 @@ USAGE = """usage: python3 bootstrap.py serve [FILE]   install, then `portico ser
 def main(arguments: list[str]) -> None:
     """Do what the command line says."""
     if sys.version_info < (3, 11):  # noqa: UP036 - this is what says so
-        sys.exit(f"error: Portico needs Python 3.11 or later, this is {sys.version.split()[0]}")
-    match arguments:
-        case ["serve", *rest]:
-            install("serve")
-            run_in_place("portico", "serve", *(rest or [str(ROOT / "examples" / "hello.py")]))
-        case ["test", *rest]:
-            install("test")
-            os.chdir(ROOT)
-            run_in_place("pytest", *rest)
-        case ["install"]:
-            install("test")
-        case _:
-            sys.exit(USAGE)
+        sys.exit(
+            f"error: Portico needs Python 3.11 or later, and this is {sys.version.split()[0]}\n"
+            "Run this with a newer one, for example: python3.13 bootstrap.py serve"
+        )
+    if any(map(os.path.exists, TRUSTED)):
+        # uv brings certificates of its own, which know no company's proxy; Portico's image builds inherit this.
+        os.environ.setdefault("UV_SYSTEM_CERTS", "1")
+    purpose, *rest = arguments or [""]
+    if purpose == "serve":
+        install("serve")
+        run_in_place("portico", "serve", *(rest or [str(HELLO)]))
+    elif purpose == "test":
+        install("test")
+        os.chdir(ROOT)
+        run_in_place("pytest", *rest)
+    elif arguments == ["install"]:
+        install("test")
+    else:
+        sys.exit(USAGE)
 
 
 def install(purpose: str) -> None:
     """Bring ``.venv`` to what the checkout asks for; does nothing where it is that already."""
     inputs = [CONSTRAINTS, ROOT / "pyproject.toml", Path(__file__)]
-    digest = hashlib.sha256(b"".join(path.read_bytes() for path in inputs)).hexdigest()
+    contents = b"".join(path.read_bytes() for path in inputs)
+    digest = hashlib.sha256(contents + bytes(ROOT)).hexdigest()
     wanted = f"{digest} {purpose} {sys.version}"
     marker = VENV / "bootstrapped"
-    if marker.is_file() and wanted in marker.read_text().splitlines():
-        return
+    checkout = os.open(ROOT, os.O_RDONLY)
+    # A second set-up waits for the first one here, and then finds its work done.
+    fcntl.flock(checkout, fcntl.LOCK_EX)
+    if not (marker.is_file() and wanted in marker.read_text().splitlines()):
+        set_up(purpose, marker)
+        marker.write_text(f"{wanted}\n{digest} serve {sys.version}\n")
+    os.close(checkout)
+
+
+def set_up(purpose: str, marker: Path) -> None:
+    """Make the environment and install into it; what an interrupted set-up left is mended or replaced."""
     say("setting up .venv")
+    marker.unlink(missing_ok=True)
     make_venv()
     uv = install_uv()
     tools = (
         ["--group", "dev", str(ROOT / "packaging" / "portico-modal")] if purpose == "test" else []
     )
     say("installing Portico" + (" and the test tools" if tools else ""))
-    options = ["--quiet", "--python", str(PYTHON), "--constraints", str(CONSTRAINTS)]
-    check(
-        str(uv), "pip", "install", "--compile-bytecode", *options, "--editable", str(ROOT), *tools
-    )
-    marker.write_text(f"{wanted}\n{digest} serve {sys.version}\n")
+    pins = ["--constraints", str(CONSTRAINTS), "--build-constraints", str(CONSTRAINTS)]
+    options = ["--quiet", "--compile-bytecode", "--python", str(PYTHON), *pins]
+    check(str(uv), "pip", "install", *options, "--editable", str(ROOT), *tools)
 
 
 def make_venv() -> None:
     """An environment with pip; on Debian pip's seed is a package of its own."""
+    if venv_works():
+        return
     if importlib.util.find_spec("ensurepip") is None:
         install_ensurepip()
-    if not (VENV / "bin" / "pip").exists():
-        venv.create(VENV, with_pip=True, clear=VENV.exists())
+    check(sys.executable, "-m", "venv", "--clear", str(VENV))
+
+
+def venv_works() -> bool:
+    """Whether there is a whole environment that was made for this very place."""
+    try:
+        # The scripts of an environment that was moved or copied still start the interpreter of the old place.
+        made_here = str(VENV) in (VENV / "bin" / "pip").read_text()
+        pip = subprocess.run([PYTHON, "-m", "pip", "--version"], capture_output=True, check=False)
+    except OSError:
+        return False
+    return made_here and pip.returncode == 0
 
 
 def install_ensurepip() -> None:
@@ -80,8 +117,10 @@ def install_ensurepip() -> None:
             f"Install the system's package for it ({package} on Debian), then run this again."
         )
     say(f"installing the system package {package}, which this Python needs to make environments")
-    check(*sudo, "apt-get", "update", "-qq")
-    check(*sudo, "apt-get", "install", "-y", "-qq", package)
+    apt_get = [*sudo, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-qq"]
+    # One of several sources being away makes an update fail; whether that matters, the next step tells.
+    subprocess.run([*apt_get, "update"], check=False)
+    check(*apt_get, "install", "--yes", "--no-install-recommends", package)
 
 
 def install_uv() -> Path:
@@ -92,7 +131,7 @@ def install_uv() -> Path:
     requirement = VENV / "uv-requirement.txt"
     requirement.write_text(pin[0])
     pip = (str(PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
-    check(*pip, "--requirement", str(requirement))
+    check(*pip, "--require-hashes", "--requirement", str(requirement))
     return VENV / "bin" / "uv"
 
 
@@ -100,7 +139,10 @@ def check(*command: str) -> None:
     """Run a step of the set-up; its failure ends this program."""
     status = subprocess.run(command, check=False).returncode
     if status:
-        sys.exit(f"error: `{' '.join(command)}` failed with status {status}; see above")
+        sys.exit(
+            f"error: `{shlex.join(command)}` failed with status {status}; see above\n"
+            "Set-up needs the network: behind a proxy, set HTTPS_PROXY. Then run this again; it goes on from here."
+        )
 
 
 def run_in_place(command: str, *arguments: str) -> None:
@@ -115,4 +157,7 @@ def say(text: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    try:
+        main(sys.argv[1:])
+    except KeyboardInterrupt:
+        sys.exit("error: interrupted; run this again to go on")

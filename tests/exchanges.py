@@ -59,6 +59,8 @@ async def send(
     target: str = "/",
     *,
     number: int | None = None,
+    client: str = "192.0.2.1",
+    scheme: str = "http",
     method: str = "GET",
     headers: tuple[str, ...] = (),
     body: bytes = b"",
@@ -69,6 +71,7 @@ async def send(
     lines = [f"{method} {target} HTTP/1.1"]
     if number is not None:
         lines.append(f"x-portico-input: {number}")
+        lines += [f"x-forwarded-for: {client}", f"x-forwarded-proto: {scheme}"]
     lines += ["host: container", *headers]
     if body:
         lines.append(f"content-length: {len(body)}")

@@ -57,8 +57,8 @@ def test_writes_of_one_turn_leave_as_one():
 
 def test_end_is_told_in_the_head_that_has_not_left():
     async def test(wire, transport):
-        transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         transport.expect_head()
+        transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         transport.write(HEAD)
         transport.write(b"ok")
         assert transport.tell_end()

@@ -77,8 +77,10 @@ def test_an_asgi_app_without_lifespan_sees_the_client_and_no_input_header(
     async def main() -> None:
         async with Machine(tmp_path) as machine:
             _, watcher = await machine.ready(bare, RAW, kind="asgi_app")
-            forwarded = ("x-forwarded-for: 6.6.6.6, 192.0.2.7", "x-forwarded-proto: https")
-            response = await get(address(watcher), number=1, headers=forwarded)
+            claimed = ("x-forwarded-for: 6.6.6.6", "x-forwarded-proto: http")
+            response = await get(
+                address(watcher), number=1, client="192.0.2.7", scheme="https", headers=claimed
+            )
             assert b"('192.0.2.7', 0), 'https'" in response.body
             assert b"x-portico-input" not in response.body
 

@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 CANCEL_TIMEOUT = 2.0  # seconds
+WAKE = 0.5  # seconds
 
 
 class LoopThread:
@@ -29,7 +30,9 @@ class LoopThread:
         job, loop = _Job(work), self._started()
         try:
             loop.call_soon_threadsafe(job.begin)
-            job.wait()
+            # A signal that comes just before the thread blocks is seen only when it wakes again.
+            while not job.wait(WAKE):
+                pass
         except BaseException:
             # An interrupt: what comes next may use the same objects, so the cancellation must be over.
             loop.call_soon_threadsafe(job.cancel)
@@ -48,6 +51,8 @@ class LoopThread:
         thread.join()
 
     def _started(self) -> asyncio.AbstractEventLoop:
+        if self._loop is not None:  # no lock that an interrupt could leave locked
+            return self._loop
         with self._lock:
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
@@ -78,9 +83,12 @@ class _Job(Generic[T]):
     def cancel(self) -> None:
         if self._task is not None:
             self._task.cancel()
+            return
+        self._work.close()  # interrupted before it was handed over
+        self._running.release()
 
-    def wait(self, timeout: float = -1) -> None:
-        self._running.acquire(timeout=timeout)
+    def wait(self, timeout: float) -> bool:
+        return self._running.acquire(timeout=timeout)
 
     def result(self) -> T:
         assert self._task is not None

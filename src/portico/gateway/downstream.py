@@ -16,6 +16,9 @@ from portico.gateway.seams import Services
 from portico.gateway.tunnel import GOING_AWAY, Tunnel
 from portico.gateway.upstream import UpstreamConnection
 
+ARM_IDLE = (
+    -1.0
+)  # a deadline that the next look at the clock sets: asking the time for each request costs more
 LINGER = 2.0  # seconds to read and discard what a client still sends after its last answer
 
 
@@ -87,7 +90,7 @@ class ClientConnection(FlowControlledProtocol):
         super().connection_made(transport)
         peer = transport.get_extra_info("peername")
         self.peer = peer[0] if isinstance(peer, tuple) else "127.0.0.1"
-        self._deadline = self._owner.loop.time() + self._owner.limits.idle_timeout
+        self._deadline = ARM_IDLE
         self._owner.connected(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -131,13 +134,12 @@ class ClientConnection(FlowControlledProtocol):
         self._parse(data)
         if self._reading is not None:
             self._reading.request_flush()
-        if self._head is not None and nothing_else and not self._parsed_head:
-            self._head_unfinished(len(data))
-        self.update_reading()
+        if self._head is not None:
+            self._head_unfinished(len(data) if nothing_else and not self._parsed_head else 0)
+        if self._reading is not None or self._queue:
+            self.update_reading()
 
     def _parse(self, data: bytes) -> None:
-        if self._current is None and self._head is None:
-            self._deadline = self._owner.loop.time() + self._owner.limits.head_timeout
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -161,6 +163,8 @@ class ClientConnection(FlowControlledProtocol):
         return self._queue[-1] if self._queue else self._current
 
     def _head_unfinished(self, received: int) -> None:
+        if self._current is None and not self._head_fed:
+            self._deadline = self._owner.loop.time() + self._owner.limits.head_timeout
         self._head_fed += received
         if self._head_fed > self._owner.limits.head:
             self._fail(Refusal(431, f"request heads can be up to {self._owner.limits.head} bytes"))
@@ -269,11 +273,13 @@ class ClientConnection(FlowControlledProtocol):
             self._queue.clear()
             self.linger()
             return
-        self._deadline = self._owner.loop.time() + self._owner.limits.idle_timeout
-        self._advance()
+        self._deadline = ARM_IDLE
+        if self._queue:
+            self._advance()
         if self._draining and self._current is None:
             self.close()
-        self.update_reading()
+        if self._paused:
+            self.update_reading()
 
     def update_reading(self) -> None:
         """Read on only where what comes has somewhere to go."""
@@ -301,8 +307,17 @@ class ClientConnection(FlowControlledProtocol):
             return self._current.deadline
         return self._deadline
 
-    def expire(self) -> None:
-        """The deadline has passed."""
+    def look_at_clock(self, now: float) -> None:
+        """Act on what is overdue; `now` is the loop's time, in seconds."""
+        deadline = self.deadline
+        if deadline == ARM_IDLE:
+            limits = self._owner.limits
+            waited_for = limits.head_timeout if self._head is not None else limits.idle_timeout
+            self._deadline = now + waited_for
+        elif deadline <= now:
+            self._expire()
+
+    def _expire(self) -> None:
         if self._lingering:
             self.transport.abort()
         elif self._tunnel is not None:

@@ -11,7 +11,7 @@ import asyncio
 from portico.gateway import problems
 from portico.gateway.body import RequestBody
 from portico.gateway.flow import HIGH_WATER
-from portico.gateway.head import Header, RequestHead, ResponseHead
+from portico.gateway.head import IDEMPOTENT, Header, RequestHead, ResponseHead
 from portico.gateway.problems import Refusal, of_pool_error, too_large
 from portico.gateway.seams import Client, Services
 from portico.gateway.tunnel import Tunnel
@@ -49,6 +49,7 @@ class Exchange:
         "endpoint",
         "head",
         "keep_alive",
+        "method",
         "refusal",
         "request_complete",
     )
@@ -59,6 +60,7 @@ class Exchange:
         self._services = services
         self._client = client
         self.head = head
+        self.method = head.method
         self.refusal = refusal
         self.keep_alive = head.keep_alive and refusal is None
         self.request_complete = not head.has_body
@@ -69,7 +71,7 @@ class Exchange:
         self._address: Address | None = None
         self._upstream: UpstreamConnection | None = None
         self._attempts = 0
-        self._body = RequestBody(head, services.limits)
+        self._body = RequestBody(head, services.limits) if head.has_body else None
         # response on its way
         self._out: list[bytes] = []
         self._response_begun = False
@@ -78,11 +80,6 @@ class Exchange:
         self._input_ended = False
         self._ended = False
         self._over = False
-
-    @property
-    def method(self) -> bytes:
-        """The request's method."""
-        return self.head.method
 
     # -- request, told by the client connection
 
@@ -99,24 +96,25 @@ class Exchange:
 
     def request_body(self, data: bytes) -> None:
         """A piece of the request's body came."""
-        if not self._over and not self._body.add(data):
+        if not self._over and self._body is not None and not self._body.add(data):
             self._refuse(too_large(self._services.limits.request_body))
 
     def request_end(self, trailers: list[Header]) -> None:
         """The request is whole."""
         self.request_complete = True
-        self._body.end(trailers)
+        if self._body is not None:
+            self._body.end(trailers)
 
     def request_flush(self) -> None:
         """Everything in hand has been told: send it on, if there is somewhere to send it."""
-        if self._upstream is not None and self._body.waiting:
+        if self._upstream is not None and self._body is not None and self._body.waiting:
             self._upstream.write(self._body.take())
 
     @property
     def congested(self) -> bool:
         """Whether the client should send no more for now."""
         if self._upstream is None:
-            return self._body.waiting > HIGH_WATER
+            return self._body is not None and self._body.waiting > HIGH_WATER
         return not self._upstream.writable
 
     def _check_length(self, length: int) -> None:
@@ -181,9 +179,11 @@ class Exchange:
             self._services.forwarding_lines(self.head, self._client.peer),
             keep_credentials=not endpoint.requires_proxy_auth,
         )
-        connection.write(head + self._body.take())
-        self.client_writable(self._client.writable)
-        self._client.update_reading()
+        connection.write(head if self._body is None else head + self._body.take())
+        if not self._client.writable:
+            connection.pause_reading()
+        if self._body is not None:
+            self._client.update_reading()
 
     def _try_elsewhere(self, reason: str) -> None:
         """The request reached no handler, or may be repeated: another container, or 502."""
@@ -207,7 +207,8 @@ class Exchange:
         """The response began."""
         self._response_begun = True
         self._input_ended = head.input_ended
-        self._body.forget()
+        if self._body is not None:
+            self._body.forget()
         framing = self._framing(head)
         if self._until_close and self.head.http_1_0:
             self.keep_alive = False
@@ -299,10 +300,16 @@ class Exchange:
             self._client.cut()
             return
         self._end_lease()
-        if not self.request_complete or self._attempts > 1 or not self._body.rewind():
+        if self._attempts > 1 or not self._repeatable():
             self._refuse(Refusal(502, reason))
             return
         self._try_elsewhere(reason)
+
+    def _repeatable(self) -> bool:
+        """Have the whole request ready to be sent again, where that is safe (RFC 9110 §9.2.2)."""
+        if self.method not in IDEMPOTENT or not self.request_complete:
+            return False
+        return self._body is None or self._body.rewind()
 
     def upstream_writable(self, writable: bool) -> None:
         """The container's backlog grew over, or fell under, its bound."""

@@ -21,12 +21,11 @@ class Forwarding:
     def __init__(self, trusted: Sequence[Network] = (), scheme: bytes = b"http") -> None:
         self._trusted = tuple(trusted)
         self._scheme = scheme
-        self._random = random.SystemRandom().getrandbits(64)
-        self._ids = random.Random(self._random)
+        self._random_bytes = random.Random(random.SystemRandom().getrandbits(128)).randbytes
 
     def request_id(self) -> bytes:
         """An id of 128 bits for one request, ``in-`` and hexadecimal digits."""
-        return b"in-%032x" % self._ids.getrandbits(128)
+        return b"in-" + self._random_bytes(16).hex().encode()
 
     def lines(self, head: RequestHead, peer: str) -> bytes:
         """Header lines for `head`, which came from the address `peer`."""
@@ -38,8 +37,9 @@ class Forwarding:
             % (client.encode(), proto, host, head.request_id)
         )
         if head.traceparent is None:
-            bits = self._ids.getrandbits
-            lines += b"traceparent: 00-%032x-%016x-01\r\n" % (bits(128) or 1, bits(64) or 1)
+            # A trace that begins here has the request's own digits, so that either leads to the other.
+            digits = head.request_id[3:]
+            lines += b"traceparent: 00-%b-%b-01\r\n" % (digits, digits[16:])
         return lines
 
     def _as_told(

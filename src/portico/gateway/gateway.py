@@ -123,8 +123,8 @@ class Gateway:
     def _sweep(self) -> None:
         """One timer for all deadlines: setting one for each request would cost more than the look."""
         now = self.loop.time()
-        for connection in [c for c in self._connections if c.deadline <= now]:
-            connection.expire()
+        for connection in tuple(self._connections):
+            connection.look_at_clock(now)
         self._sweeper = self.loop.call_later(SWEEP, self._sweep)
 
     # -- for connections and exchanges
@@ -149,7 +149,8 @@ class Gateway:
 
     def admit(self, head: RequestHead, port: int | None) -> Endpoint:
         """The endpoint a request may go to. Raises `Refusal`."""
-        endpoint = self.router.find(head.hostname, port)
+        router = self.router
+        endpoint = router.of_host(head.hostname) if port is None else router.of_port(port)
         if endpoint is None:
             name = head.hostname.decode("latin-1")
             raise Refusal(404, f"no web function is served at {name!r}")

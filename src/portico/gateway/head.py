@@ -80,12 +80,11 @@ class RequestHead:
         "connection",
         "content_length",
         "credentials",
-        "expect_continue",
         "forwarded",
-        "headers",
         "host",
         "http_1_0",
         "keep_alive",
+        "lines",
         "method",
         "request_id",
         "target",
@@ -97,12 +96,11 @@ class RequestHead:
         self.method = b""
         self.target = b""
         self.host: bytes | None = None
-        self.headers: list[Header] = []
+        self.lines: list[bytes] = []
         self.connection: bytes | None = None
         self.upgrade: bytes | None = None
         self.content_length: int | None = None
         self.chunked = False
-        self.expect_continue = False
         self.keep_alive = True
         self.http_1_0 = False
         self.forwarded: list[Header] = []
@@ -116,7 +114,7 @@ class RequestHead:
         lower = name.lower()
         meaning = REQUEST_FIELDS.get(lower)
         if meaning is None:
-            self.headers.append((name, value))
+            self.lines.append(b"%b: %b\r\n" % (name, value))
         elif meaning == HOST:
             if self.host is not None:
                 raise HeadError(400, "more than one Host header")
@@ -138,13 +136,12 @@ class RequestHead:
             self.credentials.append((name, value))
         elif meaning == AUTHORIZATION:
             self.authorization = value
-            self.headers.append((name, value))
+            self.lines.append(b"%b: %b\r\n" % (name, value))
         elif meaning == TRACEPARENT:
             self.traceparent = value
-            self.headers.append((name, value))
+            self.lines.append(b"%b: %b\r\n" % (name, value))
         elif meaning == EXPECT:
-            self.expect_continue = value.lower() == b"100-continue"
-            self.headers.append((name, value))
+            self.lines.append(b"%b: %b\r\n" % (name, value))
 
     def _content_length(self, value: bytes) -> None:
         if not value.isdigit():
@@ -183,7 +180,7 @@ class RequestHead:
         named = {option.strip() for option in connection.split(b",")}
         named -= {b"close", b"keep-alive", b"upgrade", b""}
         if named:
-            self.headers = [h for h in self.headers if h[0].lower() not in named]
+            self.lines = [x for x in self.lines if x.partition(b":")[0].lower() not in named]
 
     @property
     def has_body(self) -> bool:
@@ -214,60 +211,58 @@ class RequestHead:
         return self.target.partition(b"?")[2]
 
     def encode(self, input_id: int | None, forwarding: bytes, keep_credentials: bool) -> bytes:
-        """The head for a container; `forwarding` is complete header lines about the client."""
-        lines = [b"%b %b HTTP/1.1\r\n" % (self.method, self.target)]
-        if input_id is not None:
-            lines.append(b"%b: %d\r\n" % (INPUT_HEADER, input_id))
-        lines.append(b"host: %b\r\n" % (self.host or b""))
-        lines += [b"%b: %b\r\n" % header for header in self.headers]
-        if keep_credentials:
+        """The head for a container; `forwarding` is complete header lines about the client.
+
+        They come right behind the input's number, where the runner looks for them.
+        """
+        number = b"" if input_id is None else b"%b: %d\r\n" % (INPUT_HEADER, input_id)
+        start = (self.method, self.target, number, forwarding, self.host or b"")
+        lines = [b"%b %b HTTP/1.1\r\n%b%bhost: %b\r\n" % start, *self.lines]
+        if self.credentials and keep_credentials:
             lines += [b"%b: %b\r\n" % header for header in self.credentials]
         if self.chunked:
             lines.append(b"transfer-encoding: chunked\r\n")
         elif self.content_length is not None:
             lines.append(b"content-length: %d\r\n" % self.content_length)
-        if self.websocket:
+        if self.upgrade is not None and self.websocket:
             lines.append(b"connection: Upgrade\r\nupgrade: websocket\r\n")
-        lines.append(forwarding)
         lines.append(b"\r\n")
         return b"".join(lines)
 
 
 class ResponseHead:
-    """A container's response head as it is read."""
+    """A container's response head; `headers` are its fields as they came."""
 
     __slots__ = (
         "chunked",
         "connection",
         "content_length",
-        "headers",
         "input_ended",
+        "lines",
         "reason",
         "status",
     )
 
-    def __init__(self) -> None:
-        self.status = 0
-        self.reason = b""
-        self.headers: list[Header] = []
+    def __init__(self, status: int, reason: bytes, headers: list[Header]) -> None:
+        self.status = status
+        self.reason = reason
+        self.lines: list[bytes] = []
         self.content_length: bytes | None = None
         self.chunked = False
         self.connection: bytes | None = None
         self.input_ended = False
-
-    def add(self, name: bytes, value: bytes) -> None:
-        """Take one header."""
-        meaning = RESPONSE_FIELDS.get(name.lower())
-        if meaning is None:
-            self.headers.append((name, value))
-        elif meaning == CONTENT_LENGTH:
-            self.content_length = value
-        elif meaning == TRANSFER_ENCODING:
-            self.chunked = True
-        elif meaning == CONNECTION:
-            self.connection = value.lower()
-        elif meaning == ENDED:
-            self.input_ended = True
+        for name, value in headers:
+            meaning = RESPONSE_FIELDS.get(name.lower())
+            if meaning is None:
+                self.lines.append(b"%b: %b\r\n" % (name, value))
+            elif meaning == CONTENT_LENGTH:
+                self.content_length = value
+            elif meaning == TRANSFER_ENCODING:
+                self.chunked = True
+            elif meaning == CONNECTION:
+                self.connection = value.lower()
+            elif meaning == ENDED:
+                self.input_ended = True
 
     def bodiless(self, method: bytes) -> bool:
         """Whether no body follows, whatever the headers say (RFC 9110 §6.4.1)."""
@@ -275,7 +270,5 @@ class ResponseHead:
 
     def encode(self, framing: bytes, extra: bytes) -> bytes:
         """The head for the client; `framing` and `extra` are complete header lines."""
-        lines = [b"HTTP/1.1 %d %b\r\n" % (self.status, self.reason)]
-        lines += [b"%b: %b\r\n" % header for header in self.headers]
-        lines += (framing, extra, b"\r\n")
-        return b"".join(lines)
+        start = b"HTTP/1.1 %d %b\r\n" % (self.status, self.reason)
+        return b"".join((start, *self.lines, framing, extra, b"\r\n"))

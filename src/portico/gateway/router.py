@@ -17,11 +17,13 @@ class Router:
         self._by_host: dict[bytes, Endpoint] = {}
         self._by_port: dict[int, Endpoint] = {}
 
-    def find(self, host: bytes, port: int | None) -> Endpoint | None:
-        """The endpoint for a request: of its `port`, where it came through a port of its own, else of `host`."""
-        if port is not None:
-            return self._by_port.get(port)
+    def of_host(self, host: bytes) -> Endpoint | None:
+        """The endpoint of a request to the shared address."""
         return self._by_host.get(host)
+
+    def of_port(self, port: int) -> Endpoint | None:
+        """The endpoint of a request that came through a port of its own."""
+        return self._by_port.get(port)
 
     def publish(
         self, app_id: str, hosts: Mapping[str, Endpoint], ports: Mapping[int, Endpoint]

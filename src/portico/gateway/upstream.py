@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Protocol, cast
+from typing import Protocol
 
 import httptools
 
 from portico.gateway.flow import FlowControlledProtocol
-from portico.gateway.head import ResponseHead
+from portico.gateway.head import Header, ResponseHead
 from portico.wire.container import Address
 
 MAX_IDLE = 128  # connections kept open to one address; a burst's surplus is closed
@@ -17,9 +17,8 @@ MAX_IDLE = 128  # connections kept open to one address; a burst's surplus is clo
 class ResponseReceiver(Protocol):
     """The exchange that a connection works for."""
 
-    @property
-    def method(self) -> bytes:
-        """The request's method, which decides whether a response has a body."""
+    method: bytes
+    """The request's method, which decides whether a response has a body."""
 
     def response_interim(self, head: ResponseHead) -> None:
         """A 1xx response came."""
@@ -30,7 +29,7 @@ class ResponseReceiver(Protocol):
     def response_body(self, data: bytes) -> None:
         """A piece of the response's body."""
 
-    def response_end(self, trailers: list[tuple[bytes, bytes]]) -> None:
+    def response_end(self, trailers: list[Header]) -> None:
         """The response is whole."""
 
     def response_upgraded(self, head: ResponseHead, rest: bytes) -> None:
@@ -62,7 +61,17 @@ class ByteReceiver(Protocol):
 class UpstreamConnection(FlowControlledProtocol):
     """One connection to a container."""
 
-    __slots__ = ("_dialer", "_done", "_head", "_parser", "_trailers", "key", "receiver", "tunnel")
+    __slots__ = (
+        "_dialer",
+        "_done",
+        "_head",
+        "_headers",
+        "_parser",
+        "_reason",
+        "key",
+        "receiver",
+        "tunnel",
+    )
 
     def __init__(self, dialer: Dialer, key: str) -> None:
         super().__init__()
@@ -72,7 +81,8 @@ class UpstreamConnection(FlowControlledProtocol):
         self.tunnel: ByteReceiver | None = None
         self._parser = httptools.HttpResponseParser(self)
         self._head: ResponseHead | None = None
-        self._trailers: list[tuple[bytes, bytes]] = []
+        self._reason = b""
+        self._headers: list[Header] = []  # of the head, then of the trailers
         self._done = False
 
     # -- asyncio
@@ -103,8 +113,8 @@ class UpstreamConnection(FlowControlledProtocol):
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
-            head = cast(ResponseHead, self._head)
-            receiver.response_upgraded(head, data[upgrade.args[0] :])
+            if self._head is not None:
+                receiver.response_upgraded(self._head, data[upgrade.args[0] :])
             return
         except httptools.HttpParserError as error:
             self._break(receiver, f"the container's answer is not HTTP: {error}")
@@ -131,42 +141,39 @@ class UpstreamConnection(FlowControlledProtocol):
         if self._done:
             raise ValueError("a second response to one request")
         self._head = None
+        self._reason = b""
+        self._headers = []
 
     def on_status(self, reason: bytes) -> None:
-        self._begin_head().reason += reason
+        self._reason += reason
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self._head is not None and self._head.status:
-            self._trailers.append((name, value))
-        else:
-            self._begin_head().add(name, value)
+        self._headers.append((name, value))
 
     def on_headers_complete(self) -> None:
-        head = self._begin_head()
-        head.status = self._parser.get_status_code()
-        receiver = cast(ResponseReceiver, self.receiver)
-        if head.status >= 200:
+        status = self._parser.get_status_code()
+        self._head = head = ResponseHead(status, self._reason, self._headers)
+        self._headers = []
+        receiver = self.receiver
+        if receiver is None:
+            return
+        if status >= 200:
             receiver.response_head(head)
-        elif head.status != 101:
+        elif status != 101:
             receiver.response_interim(head)
 
     def on_body(self, data: bytes) -> None:
-        receiver = cast(ResponseReceiver, self.receiver)
+        receiver = self.receiver
+        if receiver is None:
+            return
         if receiver.method == b"HEAD":
             raise ValueError("a body in answer to HEAD")
         receiver.response_body(data)
 
     def on_message_complete(self) -> None:
-        head = cast(ResponseHead, self._head)
-        if head.status < 200:
-            return
-        self._done = True
-        cast(ResponseReceiver, self.receiver).response_end(self._trailers)
-
-    def _begin_head(self) -> ResponseHead:
-        if self._head is None:
-            self._head = ResponseHead()
-        return self._head
+        if self._answered and self.receiver is not None:
+            self._done = True
+            self.receiver.response_end(self._headers)
 
     # -- the exchange's side
 
@@ -180,7 +187,7 @@ class UpstreamConnection(FlowControlledProtocol):
             self.close()
             return
         self.resume_reading()
-        self._head, self._trailers, self._done = None, [], False
+        self._head, self._headers, self._done = None, [], False
         self._dialer.keep(self)
 
 

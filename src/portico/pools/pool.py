@@ -119,7 +119,8 @@ class Pool:
         """A slot at once, or None where the input has to wait (`acquire`)."""
         if self._queue or not self._ready:
             return None
-        member = self._least_loaded()
+        ready = self._ready
+        member = ready[0] if len(ready) == 1 else min(ready, key=_load)
         if len(member.leases) >= member.capacity:
             return None
         lease = self._grant(member)

@@ -31,22 +31,15 @@ def accounted(app: App, inputs: Inputs, websockets: WebSockets) -> App:
 
     async def handle(scope: Scope, receive: Receive, send: Send) -> None:
         headers: list[tuple[bytes, bytes]] = scope["headers"]
-        forwarded = secure = None
-        for name, value in headers:
-            if name == b"x-forwarded-for":
-                forwarded = value
-            elif name == b"x-forwarded-proto":
-                secure = value == b"https"
-        if forwarded is not None:
-            # Only the entry the gateway itself vouches for: the last.
-            scope["client"] = (forwarded.decode("latin-1").rpartition(",")[2].strip(), 0)
-        if secure:
-            scope["scheme"] = SECURE[scope["type"]]
-
         transport: JoiningTransport | None = scope.pop(TRANSPORT, None)
         current: Input | None = None
         if headers and headers[0][0] == INPUT_HEADER:
-            current = inputs.begin(int(headers[0][1]))
+            # The order is the gateway's promise, and what a client sends comes behind it.
+            number, (_, client), (_, scheme) = headers[0][1], headers[1], headers[2]
+            scope["client"] = (client.decode("latin-1"), 0)
+            if scheme == b"https":
+                scope["scheme"] = SECURE[scope["type"]]
+            current = inputs.begin(int(number))
             del headers[0]
             if current is None:
                 await refuse(scope, send)
@@ -55,15 +48,9 @@ def accounted(app: App, inputs: Inputs, websockets: WebSockets) -> App:
             if scope["type"] == "websocket":
                 with websockets.opened(OpenSocket(send)) as socket:
                     await app(scope, receive, socket.send)
-            elif transport is not None:
-
-                async def send_noting_head(message: Message) -> None:
-                    if message["type"] == "http.response.start":
-                        transport.expect_head()
-                    await send(message)
-
-                await app(scope, receive, send_noting_head)
             else:
+                if transport is not None:
+                    transport.expect_head()
                 await app(scope, receive, send)
         except asyncio.CancelledError:
             if current is None or not current.cancelled:
@@ -79,6 +66,8 @@ def accounted(app: App, inputs: Inputs, websockets: WebSockets) -> App:
                 # The client of a cancelled input is gone, and with it whoever would read the news.
                 told = transport is not None and not current.cancelled and transport.tell_end()
                 inputs.end(current.number, told)
+                if told and transport is not None:
+                    transport.flush()  # now rather than at the turn's end: the gateway has a core of its own
 
     return handle
 

@@ -51,7 +51,8 @@ class Inputs:
         if self._gone and number in self._gone:
             del self._gone[number]
             return None
-        current = self.running[number] = Input(number, asyncio.current_task())
+        # Naming the loop saves asyncio a look for the running one, which is a system call before Python 3.12.
+        current = self.running[number] = Input(number, asyncio.current_task(self._loop))
         input_id.set(number)
         return current
 

@@ -14,6 +14,7 @@ from typing import Any
 from portico.wire.container import ENDED_HEADER
 
 MAX_JOINED = 64 * 1024  # bytes; more than this is written at once, so that backpressure is felt
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 END_OF_HEAD = b"\r\n\r\n"
 ENDED_LINE = b"\r\n" + ENDED_HEADER + b": 1" + END_OF_HEAD
 
@@ -59,7 +60,7 @@ class JoiningTransport:
             return
         if not self._pieces:
             self._turn.at_end(self.flush)
-        if self._head_is_next:
+        if self._head_is_next and data != CONTINUE:
             self._head_is_next = False
             self._head = len(self._pieces)
         self._pieces.append(data)
@@ -87,7 +88,7 @@ class JoiningTransport:
         self._transport.set_protocol(protocol)
 
     def expect_head(self) -> None:
-        """The next write is the head of a response."""
+        """The next write is the head of a response, unless it is an interim one."""
         self._head_is_next = True
 
     def tell_end(self) -> bool:

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from driver import Portico
+
+Users = Callable[[], Portico]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if not Path("/proc").is_dir():
+        for item in items:
+            if Path(__file__).parent in item.path.parents:
+                item.add_marker(pytest.mark.skip(reason="looks processes up in /proc"))
+
+
+@pytest.fixture(scope="session")
+def images() -> Iterator[Path]:
+    """The image cache that all state folders of the session share."""
+    folder = Path(tempfile.mkdtemp(prefix="portico-e2e-images-"))
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory, images: Path) -> Iterator[Portico]:
+    """A running server for tests that leave it as they found it."""
+    with Portico(tmp_path_factory.mktemp("shared"), images) as portico:
+        portico.start_server()
+        yield portico
+
+
+@pytest.fixture
+def user(tmp_path: Path, images: Path) -> Iterator[Portico]:
+    """A state folder of the test's own, without a server."""
+    with Portico(tmp_path, images) as portico:
+        yield portico
+
+
+@pytest.fixture
+def own(user: Portico) -> Portico:
+    """A running server of the test's own."""
+    user.start_server()
+    return user
+
+
+@pytest.fixture
+def users(tmp_path: Path, images: Path) -> Iterator[Users]:
+    """Makes as many users as a test needs."""
+    with ExitStack() as stack:
+        made: list[Portico] = []
+
+        def make() -> Portico:
+            portico = stack.enter_context(Portico(tmp_path / f"user{len(made)}", images))
+            made.append(portico)
+            return portico
+
+        yield make

@@ -1,0 +1,42 @@
+"""Every example does what its docstring says."""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from examples.transcripts import EXAMPLES, Shell, matches, steps
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+@pytest.mark.skipif(shutil.which("curl") is None, reason="the examples are tried with curl")
+def test_an_example_does_what_its_docstring_says(example: Path, shell: Shell) -> None:
+    todo = steps(example)
+    assert any(step.output is not None for step in todo), "the docstring shows no output"
+    with ExitStack() as stack:
+        for command, shown in todo:
+            if command.startswith("portico serve "):
+                stack.enter_context(shell.serving(command))
+                continue
+            printed = shell.run(command)
+            if shown is not None:
+                assert matches(shown, printed), f"{command} printed\n{printed}"
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+def test_an_example_names_its_own_file(example: Path) -> None:
+    targets = [
+        step.command for step in steps(example) if f"examples/{example.name}" in step.command
+    ]
+    assert targets, f"no command runs examples/{example.name}"
+
+
+def test_output_that_differs_is_seen() -> None:
+    assert matches("a\nb", "a\nb\n")
+    assert matches("a\n...", "a\nanything")
+    for shown, printed in (("a", "ab"), ("a", ""), ("a\nb", "a"), ("a\n...", "b\na"), ("", "a")):
+        assert not matches(shown, printed)
