@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from portico.runner.inputs import Input, Inputs
-from portico.runner.joining import JoiningTransport
+from portico.runner.joining import JoiningTransport, joined
 from portico.runner.tracebacks import report
 from portico.runner.websockets import OpenSocket, PeerGone, WebSockets
 from portico.wire.container import INPUT_HEADER
@@ -48,9 +48,10 @@ def accounted(app: App, inputs: Inputs, websockets: WebSockets) -> App:
             if scope["type"] == "websocket":
                 with websockets.opened(OpenSocket(send)) as socket:
                     await app(scope, receive, socket.send)
+            elif transport is not None:
+                transport.expect_head()
+                await joined(app(scope, receive, send), transport)
             else:
-                if transport is not None:
-                    transport.expect_head()
                 await app(scope, receive, send)
         except asyncio.CancelledError:
             if current is None or not current.cancelled:
@@ -66,8 +67,8 @@ def accounted(app: App, inputs: Inputs, websockets: WebSockets) -> App:
                 # The client of a cancelled input is gone, and with it whoever would read the news.
                 told = transport is not None and not current.cancelled and transport.tell_end()
                 inputs.end(current.number, told)
-                if told and transport is not None:
-                    transport.flush()  # now rather than at the turn's end: the gateway has a core of its own
+            if transport is not None:
+                transport.release()
 
     return handle
 

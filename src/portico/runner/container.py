@@ -20,7 +20,6 @@ from portico.runner.calls import Calls
 from portico.runner.control import Control, die_with, receive_start, send_failed
 from portico.runner.failures import StartFailed
 from portico.runner.inputs import Inputs
-from portico.runner.joining import Turn
 from portico.runner.kinds.base import Accounts, Endpoint, WebMethod
 from portico.runner.loading import (
     LoadedClass,
@@ -114,10 +113,7 @@ class Container:
         self._loop = new_event_loop()
         asyncio.set_event_loop(self._loop)
         self._control = Control(self._received)
-        self._turn = Turn(self._loop)
-        self._inputs = Inputs(
-            self._loop, self._turn, lambda ended: self._control.send(Ended(inputs=ended))
-        )
+        self._inputs = Inputs(self._loop, lambda ended: self._control.send(Ended(inputs=ended)))
         self._websockets = WebSockets()
         self._endpoints: dict[str, Endpoint] = {}
         self._timings: dict[str, float] = {}
@@ -142,7 +138,7 @@ class Container:
             self._run_hooks(self._loaded.hooks.enter)
         await_worker_threads(self._inputs)
         with self._phase("app"):
-            accounts = Accounts(self._inputs, self._websockets, self._turn)
+            accounts = Accounts(self._inputs, self._websockets)
             for name, (function, web) in self._loaded.web.items():
                 self._endpoints[name] = kinds.build(WebMethod(name, function, web), accounts)
         with self._phase("lifespan"):

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from portico.context import input_id
-from portico.runner.joining import Turn
 
 DISCONNECT_GRACE = (
     0.02  # seconds an app has to end by itself on ``http.disconnect`` before it is cancelled
@@ -35,12 +34,10 @@ class Inputs:
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
-        turn: Turn,
         report: Callable[[tuple[int, ...]], None],
     ) -> None:
         self.running: dict[int, Input] = {}
         self._loop = loop
-        self._turn = turn
         self._report = report
         self._ended: list[int] = []
         self._gone: dict[int, None] = {}  # in order of arrival
@@ -67,7 +64,7 @@ class Inputs:
     def report(self, number: int) -> None:
         """Tell the sandbox that `number` has ended, with all others of this turn."""
         if not self._ended:
-            self._turn.at_end(self._flush)
+            self._loop.call_soon(self._flush)
         self._ended.append(number)
 
     def _flush(self) -> None:

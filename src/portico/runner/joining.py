@@ -1,4 +1,4 @@
-"""One write for all that a connection has to say in one turn of the event loop.
+"""One write for all that a handler says before it waits.
 
 uvicorn writes a response's head and body apart, and the news that the handler has ended would be a third write,
 on the control socket. Each costs a system call here and a wake-up in the gateway. Joined, and with the news in
@@ -8,7 +8,8 @@ the head where the handler was that quick, a small response is one write.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import types
+from collections.abc import Awaitable, Callable, Generator
 from typing import Any
 
 from portico.wire.container import ENDED_HEADER
@@ -19,72 +20,63 @@ END_OF_HEAD = b"\r\n\r\n"
 ENDED_LINE = b"\r\n" + ENDED_HEADER + b": 1" + END_OF_HEAD
 
 
-class Turn:
-    """What is to be done when the loop has run all that is ready now: once a turn, whatever asks for it."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
-        self._due: list[Callable[[], None]] = []
-
-    def at_end(self, action: Callable[[], None]) -> None:
-        """Call `action` at the end of this turn."""
-        if not self._due:
-            self._loop.call_soon(self._run)
-        self._due.append(action)
-
-    def _run(self) -> None:
-        due, self._due = self._due, []
-        for action in due:
-            action()
-
-
 class JoiningTransport:
-    """A transport whose writes leave together at the end of the turn; in all else the one it wraps."""
+    """A transport that can hold its writes back to send them as one; in all else the one it wraps."""
 
-    def __init__(self, transport: asyncio.Transport, turn: Turn) -> None:
+    def __init__(self, transport: asyncio.Transport) -> None:
         self._transport = transport
-        self._turn = turn
+        self._write = transport.write
         self._pieces: list[bytes] = []
         self._size = 0
         self._head: int | None = None
         self._head_is_next = False
-        self._joins = True
+        self._holding = False
+        # Asked for each request: straight to the transport rather than through `__getattr__`.
+        self.is_closing: Callable[[], bool] = transport.is_closing
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
 
     def write(self, data: bytes) -> None:
-        """Send, or keep to send soon."""
-        if not self._joins:
-            self._transport.write(data)
-            return
-        if not self._pieces:
-            self._turn.at_end(self.flush)
-        if self._head_is_next and data != CONTINUE:
+        """Send, or hold."""
+        is_head = self._head_is_next and data != CONTINUE
+        if is_head:
             self._head_is_next = False
+        if not self._holding:
+            self._write(data)
+            return
+        if is_head:
             self._head = len(self._pieces)
         self._pieces.append(data)
         self._size += len(data)
         if self._size > MAX_JOINED:
-            self.flush()
+            self._flush()
 
-    def flush(self) -> None:
-        """Send what was kept."""
+    def hold(self) -> None:
+        """Hold writes from here on."""
+        self._holding = True
+
+    def release(self) -> None:
+        """Send what was held, and hold no more."""
+        self._holding = False
+        if self._pieces:
+            self._flush()
+
+    def _flush(self) -> None:
         pieces, self._pieces = self._pieces, []
         self._size = 0
         self._head = None
-        if pieces:
-            self._transport.write(b"".join(pieces))
+        self._write(b"".join(pieces))
 
     def close(self) -> None:
-        """Send what was kept, then close."""
-        self.flush()
+        """Send what was held, then close."""
+        if self._pieces:
+            self._flush()
         self._transport.close()
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
         """Another protocol speaks from here on, and its writes are its own business."""
-        self.flush()
-        self._joins = False
+        self.release()
         self._transport.set_protocol(protocol)
 
     def expect_head(self) -> None:
@@ -93,7 +85,7 @@ class JoiningTransport:
 
     def tell_end(self) -> bool:
         """Say in the response's head that the handler has ended; False where the head has left already."""
-        if self._head is None or self._transport.is_closing():
+        if self._head is None or self.is_closing():
             return False
         head = self._pieces[self._head]
         if not head.endswith(END_OF_HEAD):
@@ -101,3 +93,27 @@ class JoiningTransport:
         self._pieces[self._head] = head[: -len(END_OF_HEAD)] + ENDED_LINE
         self._head = None
         return True
+
+
+@types.coroutine
+def joined(handler: Awaitable[None], transport: JoiningTransport) -> Generator[Any, Any, None]:
+    """Await `handler`, holding its writes from each resumption to its next wait.
+
+    When it returns, or raises, `transport` still holds: its last words are for the caller to release. Other
+    tasks of the handler write while it waits, and so write at once.
+    """
+    steps = handler.__await__()
+    resume: Callable[[Any], Any] = steps.send
+    value: Any = None
+    while True:
+        transport.hold()
+        try:
+            waits_for = resume(value)
+        except StopIteration:
+            return
+        transport.release()
+        try:
+            value = yield waits_for
+            resume = steps.send
+        except BaseException as error:  # also GeneratorExit: the handler is closed by it
+            value, resume = error, steps.throw

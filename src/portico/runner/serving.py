@@ -18,7 +18,7 @@ from uvicorn.server import ServerState
 
 from portico.runner.asgi import TRANSPORT, App, accounted
 from portico.runner.inputs import Inputs
-from portico.runner.joining import JoiningTransport, Turn
+from portico.runner.joining import JoiningTransport
 from portico.runner.lifespan import Lifespan
 from portico.runner.websockets import WebSockets
 from portico.wire.container import INPUT_HEADER, Address
@@ -36,8 +36,7 @@ WS_PROTOCOLS = (
 class AsgiEndpoint:
     """One ASGI app on one unix socket."""
 
-    def __init__(self, app: App, inputs: Inputs, websockets: WebSockets, turn: Turn) -> None:
-        self._turn = turn
+    def __init__(self, app: App, inputs: Inputs, websockets: WebSockets) -> None:
         self._lifespan = Lifespan(app)
         self._inputs = inputs
         self._config = uvicorn_config(accounted(app, inputs, websockets))
@@ -70,7 +69,7 @@ class AsgiEndpoint:
         await self._lifespan.shutdown()
 
     def _protocol(self) -> asyncio.Protocol:
-        return _Protocol(self._config, self._state, self._lifespan.state, self._inputs, self._turn)
+        return _Protocol(self._config, self._state, self._lifespan.state, self._inputs)
 
     def _tell_time(self, loop: asyncio.AbstractEventLoop) -> None:
         self._state.default_headers = [(b"date", formatdate(usegmt=True).encode())]
@@ -86,14 +85,12 @@ class _Protocol(HttpToolsProtocol):
         server_state: ServerState,
         app_state: dict[str, Any],
         inputs: Inputs,
-        turn: Turn,
     ) -> None:
         super().__init__(config=config, server_state=server_state, app_state=app_state)
         self._inputs = inputs
-        self._turn = turn
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        joining = JoiningTransport(cast(asyncio.Transport, transport), self._turn)
+        joining = JoiningTransport(cast(asyncio.Transport, transport))
         super().connection_made(cast(asyncio.Transport, joining))
 
     def on_message_begin(self) -> None:

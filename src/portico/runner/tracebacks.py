@@ -15,6 +15,7 @@ MACHINERY = (
     "fastapi",
     "anyio",
     "asyncio",
+    "concurrent",
     "contextlib",
     "importlib",
 )

@@ -15,4 +15,4 @@ def build(method: WebMethod, accounts: Accounts) -> Endpoint:
         raise CannotServe(
             f"{name} returned {type(app).__name__}, which is no ASGI app: return the app object itself"
         )
-    return AsgiEndpoint(app, accounts.inputs, accounts.websockets, accounts.turn)
+    return AsgiEndpoint(app, accounts.inputs, accounts.websockets)

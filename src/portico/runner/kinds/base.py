@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 from portico.runner.inputs import Inputs
-from portico.runner.joining import Turn
 from portico.runner.websockets import WebSockets
 from portico.wire.container import Address
 from portico.wire.manifest import WebSpec
@@ -21,11 +20,10 @@ class WebMethod(NamedTuple):
 
 
 class Accounts(NamedTuple):
-    """Where an endpoint registers what it is working on, and what waits for the end of the loop's turn."""
+    """Where an endpoint registers what it is working on."""
 
     inputs: Inputs
     websockets: WebSockets
-    turn: Turn
 
 
 class Endpoint(Protocol):

@@ -19,7 +19,7 @@ MISSING = (
 
 def build(method: WebMethod, accounts: Accounts) -> Endpoint:
     """Serve the function through FastAPI."""
-    return AsgiEndpoint(fastapi_app(method), accounts.inputs, accounts.websockets, accounts.turn)
+    return AsgiEndpoint(fastapi_app(method), accounts.inputs, accounts.websockets)
 
 
 def fastapi_app(method: WebMethod) -> FastAPI:
