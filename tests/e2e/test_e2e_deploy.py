@@ -133,6 +133,7 @@ def test_a_stopped_app_is_a_404_and_a_new_deploy_brings_it_back(server: Portico)
     stopped = server.json("app", "stop", "halted")
     assert (stopped["state"], stopped["containers"]) == ("stopped", 0)
     assert get(server.web_url, headers=host).status_code == 404
+    assert get(app.url("version")).status_code == 404  # its own port, too
     again = deploy(server, "halted", 2)
     assert again.urls == app.urls
     assert get(again.url("version")).json() == 2

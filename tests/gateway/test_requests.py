@@ -338,3 +338,18 @@ def test_slot_is_free_with_the_response_that_says_so_and_the_client_does_not_see
             assert world.pool.stats.running == 0
 
     run(test)
+
+
+def test_own_port_outlives_its_app_and_is_never_given_to_two():
+    async def test():
+        async with World(hello) as world:
+            gateway = world.gateway
+            other = await gateway.open_port(world.own_port)
+            assert other != world.own_port
+            gateway.withdraw("ap-1")
+            client = await world.connect()
+            client.send(GET)
+            assert (await client.response())[0].status_code == 404
+            assert await gateway.open_port(world.own_port) == world.own_port
+
+    run(test)

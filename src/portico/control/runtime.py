@@ -59,7 +59,7 @@ class Runtime(Protocol):
     async def open_port(self, preferred: int | None) -> int:
         """Reserve a loopback port for a web function: `preferred` where it is free, else any free one.
 
-        The listener stays bound (answering 404) until a version that names it is deactivated.
+        The listener stays bound as long as the server runs, and answers 404 while no version names it.
         """
 
     def containers(self, app_id: str | None = None) -> list[ContainerInfo]:

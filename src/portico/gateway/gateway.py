@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 from collections.abc import Coroutine, Mapping
 from typing import Any
@@ -51,30 +52,33 @@ class Gateway:
 
     async def listen(self, host: str, port: int) -> int:
         """Take requests on the shared address; `port` 0 means any. Returns the port. Raises OSError."""
-        server = await self.loop.create_server(
-            lambda: ClientConnection(self, None), host, port, backlog=BACKLOG
-        )
+        try:
+            server = await self.loop.create_server(
+                lambda: ClientConnection(self, None), host, port, backlog=BACKLOG
+            )
+        except OSError as error:
+            # The loop's own message is a sentence around the address in its internal form.
+            reason = os.strerror(error.errno) if error.errno else str(error)
+            raise OSError(error.errno, f"cannot listen on {host}:{port}: {reason}") from None
         self._listeners[None] = server
         self._sweep()
         bound: int = server.sockets[0].getsockname()[1]
         return bound
 
     async def open_port(self, preferred: int | None) -> int:
-        """Bind a loopback port for one web function: the preferred one, or any. Raises OSError."""
+        """Bind a loopback port for one web function: the preferred one, or any. Raises OSError.
+
+        It stays bound until the gateway closes, and answers 404 while nothing is routed to it: the URL of a
+        stopped app says so, and comes back with the app.
+        """
         if preferred is not None:
-            if preferred in self._listeners:
+            if preferred in self._listeners and self.router.of_port(preferred) is None:
                 return preferred
             try:
                 return await self._listen_own(preferred)
             except OSError:
                 pass  # somebody else's by now: any other one
         return await self._listen_own(0)
-
-    async def close_port(self, port: int) -> None:
-        """Stop listening on a web function's own port."""
-        server = self._listeners.pop(port, None)
-        if server is not None:
-            server.close()
 
     async def _listen_own(self, port: int) -> int:
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)

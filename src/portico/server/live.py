@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Protocol, cast
 
 from portico.control.runtime import ActivationError, Version
@@ -38,9 +38,6 @@ class Routes(Protocol):
 
     async def open_port(self, preferred: int | None) -> int:
         """Bind a loopback port: the preferred one, or any."""
-
-    async def close_port(self, port: int) -> None:
-        """Stop listening on it."""
 
 
 class LiveApp:
@@ -203,11 +200,9 @@ class LiveApps:
                     pool.hand_over(successor, grace)
                 else:
                     pool.stop(STOP_GRACE)
-        unused = set(old.version.ports.values()) - set(new.version.ports.values())
-        self._replaced[old] = asyncio.create_task(self._see_off(old, unused))
+        self._replaced[old] = asyncio.create_task(self._see_off(old))
 
-    async def _see_off(self, old: LiveApp, ports: Iterable[int]) -> None:
-        await self._close_ports(ports)
+    async def _see_off(self, old: LiveApp) -> None:
         for pool in old.pools:
             await pool.gone()
         del self._replaced[old]
@@ -218,7 +213,6 @@ class LiveApps:
         self._routes.withdraw(app_id)
         if app is None:
             return
-        await self._close_ports(app.version.ports.values())
         grace = EPHEMERAL_GRACE if app.version.ephemeral else STOP_GRACE
         replaced = [old for old in self._replaced if old.version.app_id == app_id]
         await asyncio.gather(*(each.stop(grace) for each in (app, *replaced)))
@@ -239,10 +233,6 @@ class LiveApps:
     def _live(self) -> tuple[LiveApp, ...]:
         """Versions with containers: the replaced ones too, while theirs end."""
         return (*self._replaced, *self._apps.values())
-
-    async def _close_ports(self, ports: Iterable[int]) -> None:
-        for port in tuple(ports):
-            await self._routes.close_port(port)
 
     # -- containers
 
