@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from portico.wire.container import Call, CallResult, ContainerExit, ContainerSpec, Ready
+from portico.sandboxes.base import Sandboxed
+from portico.wire.container import CallResult, ContainerExit, ContainerSpec, Ready
 from portico.wire.image import ImageEnvironment
 
 
@@ -25,27 +26,8 @@ class ContainerListener(Protocol):
         """The container and every process of it are gone, or it never started."""
 
 
-class Container(Protocol):
-    """A started container. No method blocks or raises for a container that is already gone."""
-
-    @property
-    def pid(self) -> int | None:
-        """Process id of the container's leader on its node, once known."""
-
-    def cancel(self, inputs: Sequence[int]) -> None:
-        """The clients of these inputs are gone; `ended` follows for each, also for ones it never saw."""
-
-    def probe(self, inputs: Sequence[int]) -> None:
-        """Are these still running? `ended` follows for those the container does not know."""
-
-    def call(self, call: Call) -> None:
-        """Run a function call; `called` and `ended` follow."""
-
-    def close_sockets(self, code: int) -> None:
-        """Ask the application side to close its WebSockets with `code`."""
-
-    def stop(self, grace: float) -> None:
-        """SIGTERM now (lifespan shutdown, exit hooks), SIGKILL to the whole group after `grace` seconds."""
+class Container(Sandboxed, Protocol):
+    """A started container, wherever it runs; what can be asked of it is what its sandbox can do."""
 
 
 class Engine(Protocol):

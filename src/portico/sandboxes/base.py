@@ -29,16 +29,16 @@ class Sandboxed(Protocol):
         """Process id of its leader, once known."""
 
     def cancel(self, inputs: Sequence[int]) -> None:
-        """Send `Cancel`."""
+        """The clients of these inputs are gone; `Ended` follows for each, also for ones it never saw."""
 
     def probe(self, inputs: Sequence[int]) -> None:
-        """Send `Probe`."""
+        """Are these still running? `Ended` follows for those the container does not know."""
 
     def call(self, call: Call) -> None:
-        """Send `Call`."""
+        """Run a function call; `CallResult` and `Ended` follow."""
 
     def close_sockets(self, code: int) -> None:
-        """Send `CloseSockets`."""
+        """Have the application side close its WebSockets with `code`."""
 
     def stop(self, grace: float) -> None:
         """SIGTERM to the leader now, SIGKILL to the whole group after `grace` seconds. Idempotent."""
