@@ -17,7 +17,7 @@ class Response:
     @property
     def ended(self) -> bool:
         """Whether the response says that its handler has ended."""
-        return self.header("x-portico-ended") == "1"
+        return self.header("x-portico-ended") is not None
 
     def header(self, name: str) -> str | None:
         return next((v for k, v in self.headers if k == name), None)

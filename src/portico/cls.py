@@ -87,8 +87,13 @@ class Cls(Registered):
             raise InvalidError(f"{self.__name__} was found by name; it is declared elsewhere")
         return self._info
 
-    def __call__(self, **parameters: Any) -> Obj:
+    def __call__(self, *positional: object, **parameters: Any) -> Obj:
         """The class with these values of its parameters; no container starts for it yet."""
+        if positional:
+            raise InvalidError(
+                f"{self.__name__} takes its parameters by name: write {self.__name__}(name=…), "
+                f"not {self.__name__}({positional[0]!r})"
+            )
         if self._info is None:
             return Obj(self._origin, self.__name__, parameters, None)
         values = checked_values(self.__name__, self._info.parameters, parameters)

@@ -39,31 +39,27 @@ class Invocable(Generic[P, R]):
         """Run on the server and return the result; raises the function's own exception."""
         from portico.client import default
 
-        client = default()
-        request = self._request(self._origin.locate(client), args, kwargs)
-        return value_of(client.call(request))  # type: ignore[no-any-return]
+        request = self._request(self._origin.locate(default), args, kwargs)
+        return value_of(default().call(request))  # type: ignore[no-any-return]
 
     async def _remote_aio(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         from portico.client import default
 
-        client = default().aio
-        request = self._request(await self._origin.locate_aio(client), args, kwargs)
-        return value_of(await client.call(request))  # type: ignore[no-any-return]
+        request = self._request(await self._origin.locate_aio(default), args, kwargs)
+        return value_of(await default().aio.call(request))  # type: ignore[no-any-return]
 
     def _spawn(self, /, *args: P.args, **kwargs: P.kwargs) -> FunctionCall[R]:
         """Start a call and return at once; ``.get()`` of what it returns waits for the result."""
         from portico.client import default
 
-        client = default()
-        request = self._request(self._origin.locate(client), args, kwargs)
-        return FunctionCall(client.spawn(request))
+        request = self._request(self._origin.locate(default), args, kwargs)
+        return FunctionCall(default().spawn(request))
 
     async def _spawn_aio(self, /, *args: P.args, **kwargs: P.kwargs) -> FunctionCall[R]:
         from portico.client import default
 
-        client = default().aio
-        request = self._request(await self._origin.locate_aio(client), args, kwargs)
-        return FunctionCall(await client.spawn(request))
+        request = self._request(await self._origin.locate_aio(default), args, kwargs)
+        return FunctionCall(await default().aio.spawn(request))
 
     def _starmap(
         self,
@@ -144,12 +140,12 @@ class Invocable(Generic[P, R]):
         """The URL of a web function, None for any other."""
         from portico.client import default
 
-        return self._url(self._origin.locate(default()))
+        return self._url(self._origin.locate(default))
 
     async def _get_web_url_aio(self) -> str | None:
         from portico.client import default
 
-        return self._url(await self._origin.locate_aio(default().aio))
+        return self._url(await self._origin.locate_aio(default))
 
     remote = Twin(_remote, _remote_aio)
     spawn = Twin(_spawn, _spawn_aio)

@@ -101,14 +101,15 @@ class ConcurrentDecorator:
 
 
 def concurrent(
-    *bare: object, max_inputs: int, target_inputs: int | None = None
+    *bare: object, max_inputs: int = 0, target_inputs: int | None = None
 ) -> ConcurrentDecorator:
     """Let one container work on up to `max_inputs` inputs at once.
 
     The autoscaler adds containers as if each took `target_inputs`, which leaves room for bursts. Goes below
     ``@app.function()`` or ``@app.cls()``. Raises `InvalidError` for numbers that cannot be.
     """
-    refuse_bare("concurrent", bare)
+    if bare or not max_inputs:
+        raise InvalidError("@concurrent needs the number: write @concurrent(max_inputs=10)")
     return ConcurrentDecorator(checked_concurrency(max_inputs, target_inputs))
 
 

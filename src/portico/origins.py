@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from portico.exception import ExecutionError, NotFoundError
+from portico.exception import ExecutionError, InvalidError, NotFoundError
 from portico.wire.manifest import FunctionSpec, MethodSpec
 
 if TYPE_CHECKING:
     from portico.app import App
-    from portico.client import AsyncClient, Client
+    from portico.client import Client
     from portico.declaration import Declaration
     from portico.wire.api import FunctionHandle
 
@@ -25,12 +25,12 @@ class Located(NamedTuple):
 
 
 class Origin(Protocol):
-    """Finds a function, at most once."""
+    """Finds a function, at most once. `client` gives the server's client, and raises where there is none."""
 
-    def locate(self, client: Client) -> Located:
-        """The function. Raises `NotFoundError` or `ExecutionError`."""
+    def locate(self, client: Callable[[], Client]) -> Located:
+        """The function. Raises `NotFoundError`, `ExecutionError`, or `InvalidError`."""
 
-    async def locate_aio(self, client: AsyncClient) -> Located:
+    async def locate_aio(self, client: Callable[[], Client]) -> Located:
         """The same for coroutines."""
 
 
@@ -42,9 +42,17 @@ class InApp:
         self._declaration = declaration
 
     def locate(self, client: object = None) -> Located:
-        """The function in the running app; raises `ExecutionError` where it does not run."""
+        """The function in the running app.
+
+        Raises `ExecutionError` where it does not run, and `InvalidError` for a web function of it.
+        """
         running = self._app.running
         name = self._declaration.name
+        if running is None and all(method.web for method in self._declaration.methods):
+            raise InvalidError(
+                f"{name} is a web function: send HTTP requests to the URL that `portico serve` and `portico deploy` "
+                "print, and that get_web_url() returns while the app runs"
+            )
         if running is None:
             raise ExecutionError(
                 f"{name} can be called while its app runs: use `portico run`, or `with app.run():` around the call; "
@@ -70,16 +78,16 @@ class ByName:
         self.name = name
         self._located: Located | None = None
 
-    def locate(self, client: Client) -> Located:
+    def locate(self, client: Callable[[], Client]) -> Located:
         """The function, asked for once."""
         if self._located is None:
-            self._located = self._from(client.lookup_function(self.app_name, self.name))
+            self._located = self._from(client().lookup_function(self.app_name, self.name))
         return self._located
 
-    async def locate_aio(self, client: AsyncClient) -> Located:
+    async def locate_aio(self, client: Callable[[], Client]) -> Located:
         """The same for coroutines."""
         if self._located is None:
-            self._located = self._from(await client.lookup_function(self.app_name, self.name))
+            self._located = self._from(await client().aio.lookup_function(self.app_name, self.name))
         return self._located
 
     def _from(self, handle: FunctionHandle) -> Located:

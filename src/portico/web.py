@@ -16,7 +16,7 @@ from portico.callables import (
     own_parameters,
     refuse_bare,
 )
-from portico.checks import positive, whole
+from portico.checks import positive, text, whole
 from portico.exception import InvalidError
 from portico.partial_function import (
     PartialDecorator,
@@ -144,7 +144,7 @@ def _spec(
     requires_proxy_auth: bool,
     **rest: Any,
 ) -> WebSpec:
-    if label is not None and (problem := label_problem(label)):
+    if label is not None and (problem := label_problem(text("label", label))):
         raise InvalidError(problem)
     if isinstance(custom_domains, str):
         raise InvalidError(f"custom_domains is a list: write custom_domains=[{custom_domains!r}]")

@@ -238,6 +238,22 @@ def test_listing_commands_use_the_server_that_a_serve_embeds(
     assert portico_alone("secret", "list").returncode == 1
 
 
+@pytest.mark.parametrize("command", [["server", "start"], ["run", "hello.py::double", "--x", "1"]])
+def test_a_state_folder_that_cannot_be_is_no_defect(
+    portico_alone, bare_env: dict[str, str], command: list[str]
+) -> None:
+    Path(bare_env["PORTICO_STATE_DIR"]).touch()
+    done = portico_alone(*command)
+    assert done.returncode == 1
+    assert f"error: cannot use {bare_env['PORTICO_STATE_DIR']}: File exists" in done.stderr
+    assert "PORTICO_STATE_DIR names another" in done.stderr
+    assert "defect" not in done.stderr
+
+
+def test_the_version_is_told(portico_alone) -> None:
+    assert portico_alone("--version").stdout.startswith("portico ")
+
+
 def test_stop_without_a_server_has_nothing_to_do(portico_alone) -> None:
     done = portico_alone("server", "stop")
     assert done.returncode == 0

@@ -76,6 +76,22 @@ def test_what_to_run_must_be_clear(portico, jobs: Path) -> None:
     assert "has nothing to run called 'nope'" in portico("run", "jobs.py::nope").stderr
 
 
+def test_no_bytecode_is_left_beside_the_users_files(
+    env: dict[str, str], jobs: Path, script: Path
+) -> None:
+    jobs.with_name("mine.py").write_text("X = 1\n")
+    jobs.write_text(f"import mine\n{ENTRY}")
+    done = subprocess.run(
+        [sys.executable, "-m", "portico", "run", "jobs.py::main"],
+        cwd=jobs.parent,
+        env={name: value for name, value in env.items() if name != "PYTHONDONTWRITEBYTECODE"},
+        capture_output=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in jobs.parent.iterdir()) == ["hello.py", "jobs.py", "mine.py"]
+
+
 def test_a_single_function_needs_no_name(portico) -> None:
     done = portico("run", "hello.py", "--x", "1")
     assert done.returncode == 0, done.stderr

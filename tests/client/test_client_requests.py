@@ -78,9 +78,16 @@ def test_an_existing_secret_is_replaced_only_when_told(client: Client, server: S
     assert client.secrets() == []
 
 
-def test_names_with_slashes_stay_one_path_segment(client: Client, server: StandIn) -> None:
-    client.put_secret("a/b c?", {"K": "v"})
-    assert list(server.secrets) == ["a/b c?"]
+def test_names_stay_one_path_segment(client: Client, server: StandIn) -> None:
+    client.put_secret("a b?c", {"K": "v"})
+    assert list(server.secrets) == ["a b?c"]
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b"])
+def test_what_is_no_path_segment_is_no_name(client: Client, server: StandIn, name: str) -> None:
+    with pytest.raises(exception.InvalidError, match="is no name"):
+        client.put_secret(name, {"K": "v"})
+    assert not server.secrets
 
 
 def test_deploy_uploads_only_missing_blobs_from_files_and_memory(

@@ -3,12 +3,16 @@ from __future__ import annotations
 import concurrent.futures
 import shutil
 from pathlib import Path
+from typing import get_args
 
 import msgspec
 import pytest
 from control_server import Server, decode, events, eventually, manifest, plain, running, web
 
 from portico.control.errors import StoreError
+from portico.control.manifests import NOT_SERVED
+from portico.images.base import BuildError, BuildLogSink
+from portico.runner.kinds import BUILDERS
 from portico.wire.api import (
     AppInfo,
     BuildDone,
@@ -21,13 +25,14 @@ from portico.wire.api import (
     VersionInfo,
     Warned,
 )
-from portico.wire.image import AddFiles, DebianSlim, Env, FileEntry, ImageSpec
+from portico.wire.image import AddFiles, DebianSlim, Env, FileEntry, ImageEnvironment, ImageSpec
 from portico.wire.manifest import (
     AppManifest,
     FunctionSpec,
     InlineSecret,
     MethodSpec,
     NamedSecret,
+    WebKind,
     WebSpec,
 )
 
@@ -159,7 +164,35 @@ def test_a_label_a_redeploy_gave_up_is_free(server: Server) -> None:
 def test_a_gpu_is_warned_about(server: Server) -> None:
     app = server.create("shop")
     told = server.deploy(app.app_id, manifest(plain(gpu="A100")))
-    assert any(isinstance(event, Warned) and "--ignore-gpu" in event.message for event in told)
+    assert any(isinstance(event, Warned) and "on the CPU" in event.message for event in told)
+
+
+def test_kinds_that_no_container_serves_are_warned_about(server: Server) -> None:
+    app = server.create("shop")
+    spec = plain("flask")
+    spec = msgspec.structs.replace(spec, methods=(MethodSpec(web=WebSpec(kind="wsgi_app")),))
+    told = server.deploy(app.app_id, manifest(spec, web("hello")))
+    warned = [event.message for event in told if isinstance(event, Warned)]
+    assert len(warned) == 1
+    assert "flask is a wsgi_app" in warned[0]
+    assert isinstance(told[-1], Deployed)
+
+
+def test_every_kind_is_either_served_or_warned_about() -> None:
+    assert set(get_args(WebKind)) == set(BUILDERS) | NOT_SERVED
+    assert not NOT_SERVED & set(BUILDERS)
+
+
+def test_a_recipe_that_is_refused_is_not_said_to_be_built(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(spec: ImageSpec, log: BuildLogSink) -> ImageEnvironment:
+        raise BuildError("apt_install needs a filesystem of its own")
+
+    monkeypatch.setattr(server.builder, "build", refuse)
+    app = server.create("shop")
+    told = server.deploy(app.app_id, manifest())
+    assert [type(event) for event in told] == [DeployFailed]
 
 
 def test_custom_domains_come_last_in_urls(server: Server) -> None:

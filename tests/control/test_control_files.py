@@ -16,6 +16,7 @@ import pytest
 from portico.control.blobs import Blobs
 from portico.control.crypto import CryptoError, Vault, load_or_create_key
 from portico.control.errors import DeployError, InvalidRequestError, TooLargeError
+from portico.control.log_files import LogFiles
 from portico.control.sources import KEEP_UNUSED, LINK_FROM, Sources, inventory, place
 from portico.wire.image import AddFiles, FileEntry, ImageSpec
 from portico.wire.manifest import AppManifest
@@ -54,6 +55,18 @@ def test_a_blob_comes_back_as_it_was(blobs: Blobs) -> None:
     entry = put(blobs, os.urandom(3 << 20))
     assert hashlib.sha256(blobs.path(entry.sha256).read_bytes()).hexdigest() == entry.sha256
     assert drafts(blobs) == []
+
+
+def test_folders_are_their_users_alone(tmp_path: Path) -> None:
+    former = os.umask(0o022)
+    try:
+        Blobs(tmp_path / "blobs").prepare()
+        LogFiles(tmp_path / "logs").write("ap-1", [])
+    finally:
+        os.umask(former)
+    made = [path for path in tmp_path.rglob("*") if path.is_dir()]
+    assert len(made) == 4
+    assert {path.stat().st_mode & 0o777 for path in made} == {0o700}
 
 
 def test_wrong_content_and_too_much_of_it_leave_nothing(blobs: Blobs) -> None:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
+import socket
+import struct
+from pathlib import Path
 
 import h11
 import pytest
@@ -303,8 +307,6 @@ def test_request_that_could_not_be_delivered_goes_to_another_container_even_a_po
             await (await world.pool.acquire()).member.owner.prepare(1)
             first = world.containers[0]
             first.server.close()
-            from pathlib import Path
-
             Path(first.path).unlink(missing_ok=True)
             client = await world.connect()
             client.send(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\nx")
@@ -452,5 +454,205 @@ def test_head_that_begins_behind_a_large_body_is_not_too_large():
             assert (await client.response())[0].status_code == 200
             client.send(b"TP/1.1\r\nHost: h\r\n\r\n")
             assert (await client.response())[1] == b"GET /next "
+
+    run(test)
+
+
+@pytest.mark.parametrize(
+    ("request_line", "status"),
+    [
+        (b"GET / HTTP/2.0", 505),
+        (b"DESCRIBE / RTSP/1.0", 501),
+        (b"SOURCE / ICE/1.0", 501),
+        (b"GET *foo HTTP/1.1", 400),
+        (b"GET * HTTP/1.1", 400),
+        (b"GET /a#b HTTP/1.1", 400),
+        (b"GET http://u:p@h/ HTTP/1.1", 400),
+    ],
+)
+def test_requests_that_are_for_something_else_are_refused(request_line, status):
+    async def test():
+        async with World(hello) as world:
+            client = await world.connect()
+            client.send(request_line + b"\r\nHost: h\r\n\r\n")
+            assert (await client.rest()).startswith(b"HTTP/1.1 %d " % status)
+            assert world.requests == []
+
+    run(test)
+
+
+@pytest.mark.parametrize("host", [b"a b", b"a/b", b"a@b", b"[::1", b"h:80:80"])
+def test_host_that_is_none_is_refused(host):
+    async def test():
+        async with World(hello) as world:
+            client = await world.connect()
+            client.send(b"GET / HTTP/1.1\r\nHost: " + host + b"\r\n\r\n")
+            assert (await client.rest()).startswith(b"HTTP/1.1 400 ")
+
+    run(test)
+
+
+def test_many_declined_upgrades_in_one_packet_are_all_answered():
+    async def test():
+        async with World(hello) as world:
+            client = await world.connect(own_port=False)
+            count = 3000
+            offer = b"GET / HTTP/1.1\r\nHost: nobody\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n"
+            client.send(offer * count)
+            for _ in range(count):
+                assert (await client.response())[0].status_code == 404
+
+    run(test)
+
+
+def test_trailers_that_would_mean_something_in_a_head_are_dropped():
+    async def test():
+        async with World(hello) as world:
+            client = await world.connect()
+            client.send(
+                b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n"
+                b"Authorization: Bearer evil\r\nX-Forwarded-For: 6.6.6.6\r\nCookie: a=1\r\n"
+                b"Host: evil\r\nX-Sum: 7\r\n\r\n"
+            )
+            await client.response()
+            assert [name for name, _ in world.trailers] == [b"x-sum"]
+
+    run(test)
+
+
+def test_slow_reader_gets_the_whole_last_response_however_long_it_takes():
+    size = 4 * 1024**2
+
+    async def large(connection: Connection) -> None:
+        await connection.request()
+        await connection.body()
+        await connection.respond(b"x" * size)
+
+    async def test():
+        async with World(large) as world:
+            client = await world.connect()
+            client.writer.transport.pause_reading()
+            client.send(b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+            await asyncio.sleep(3)  # longer than a client that has everything is waited for
+            client.writer.transport.resume_reading()
+            assert len((await client.response())[1]) == size
+
+    run(test)
+
+
+def test_client_that_never_reads_its_answer_is_let_go():
+    async def large(connection: Connection) -> None:
+        await connection.request()
+        await connection.body()
+        await connection.respond(b"x" * 8 * 1024**2)
+
+    async def test():
+        async with World(large, limits=Limits(idle_timeout=0.2), timeout=1) as world:
+            client = await world.connect()
+            client.writer.transport.pause_reading()
+            client.send(GET)
+            async with asyncio.timeout(DEADLINE):
+                while not world.requests or world.gateway.connections:
+                    await asyncio.sleep(0.05)
+            await world.idle()
+
+    run(test)
+
+
+def test_cut_response_without_length_does_not_look_whole():
+    async def dies(connection: Connection) -> None:
+        await connection.request()
+        await connection.body()
+        connection.raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nbegun\r\n")
+        await connection.writer.drain()
+        await go.wait()
+        connection.container.kill()
+
+    go = asyncio.Event()
+
+    async def test():
+        async with World(dies) as world:
+            client = await world.connect()
+            client.send(b"GET / HTTP/1.0\r\n\r\n")
+            await client.until(b"begun")
+            go.set()
+            async with asyncio.timeout(DEADLINE):
+                with pytest.raises(ConnectionResetError):
+                    await client.reader.read()
+
+    run(test)
+
+
+def test_client_that_leaves_while_its_upload_is_not_read_is_noticed():
+    async def never_reads(connection: Connection) -> None:
+        await connection.request()
+        connection.reader._transport.pause_reading()
+        await connection.container.cancelled.get()
+
+    async def test():
+        async with World(never_reads) as world:
+            client = await world.connect()
+            client.send(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 100000000\r\n\r\n")
+            client.send(b"x" * 16 * 1024**2)
+            async with asyncio.timeout(DEADLINE):
+                while not any(c.paused for c in world.gateway._connections):
+                    await asyncio.sleep(0.01)
+                # A reset; an orderly end would stand in line behind what the client has still to send.
+                connection = client.writer.get_extra_info("socket")
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                client.writer.transport.abort()
+                await world.cancelled.get()
+            await world.idle()
+
+    run(test)
+
+
+def test_client_that_leaves_behind_pipelined_requests_is_noticed():
+    async def slow(connection: Connection) -> None:
+        await connection.request()
+        await connection.container.cancelled.get()
+
+    async def test():
+        async with World(slow) as world:
+            client = await world.connect()
+            client.send(GET * 2)
+            async with asyncio.timeout(DEADLINE):
+                while not world.requests:
+                    await asyncio.sleep(0.001)
+                client.close()
+                await world.cancelled.get()
+            await world.idle()
+
+    run(test)
+
+
+def test_container_whose_backlog_is_full_is_busy_and_not_dead():
+    async def test():
+        async with World(hello, scaling=Scaling(max_inputs=100, max_containers=1)) as world:
+            lease = await world.pool.acquire()
+            (container,) = world.containers
+            container.server.close()
+            Path(container.path).unlink()
+            deaf = socket.socket(socket.AF_UNIX)
+            deaf.bind(container.path)
+            deaf.listen(0)
+            waiting = [socket.socket(socket.AF_UNIX) for _ in range(10)]
+            for connection in waiting:
+                connection.setblocking(False)
+            assert errno.EAGAIN in [c.connect_ex(container.path) for c in waiting]
+            client = await world.connect()
+            client.send(GET)
+            async with asyncio.timeout(DEADLINE):
+                while world.pool.stats.running < 2:
+                    await asyncio.sleep(0.001)
+            await asyncio.sleep(0.1)  # it has met the full backlog by now, several times
+            assert not container.dead
+            for connection in waiting:
+                connection.close()
+            deaf.close()
+            Path(container.path).unlink()
+            container.server = await asyncio.start_unix_server(container._serve, container.path)
+            assert (await client.response())[0].status_code == 200
+            container.report(lease.input_id)
 
     run(test)

@@ -324,8 +324,8 @@ def test_slot_is_free_with_the_response_that_says_so_and_the_client_does_not_see
     async def quick(connection: Connection) -> None:
         while await connection.request() is not None:
             await connection.body()
-            connection.input_id = None  # no frame will say it
-            await connection.respond(b"ok", headers=[(b"x-portico-ended", b"1")])
+            number, connection.input_id = connection.input_id, None  # no frame will say it
+            await connection.respond(b"ok", headers=[(b"x-portico-ended", b"%d" % number)])
 
     async def test():
         async with World(quick, scaling=Scaling(max_inputs=1, max_containers=1)) as world:

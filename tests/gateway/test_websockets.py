@@ -246,3 +246,23 @@ def test_handshake_that_a_retired_container_accepts_is_closed_at_once():
             assert (await (await opening).event()).code == 1012
 
     run(test)
+
+
+def test_too_big_a_message_of_the_container_closes_with_1009_and_what_came_before_passes():
+    async def large(connection: Connection) -> None:
+        await connection.reader.readuntil(b"\r\n\r\n")
+        connection.raw(
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\nSec-WebSocket-Protocol: chat\r\n\r\n"
+            b"\x82\x02ab\x82\x7e\x03\xe9" + b"x" * 1001
+        )
+        connection.container.report(1)
+        await connection.reader.read()
+
+    async def test():
+        async with World(large, limits=Limits(websocket_message=1000)) as world:
+            socket = await Socket.open(world)
+            assert await socket.message() == b"ab"
+            assert (await socket.event()).code == 1009
+
+    run(test)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -50,6 +51,17 @@ def test_it_is_built_once_by_concurrent_builders(folder: BuildFolder) -> None:
         assert folder.valid()
 
     asyncio.run(scenario())
+
+
+def test_its_folders_are_their_users_alone(tmp_path: Path) -> None:
+    folder = BuildFolder(tmp_path / "im-1" / "3.12", needs="thing")
+    former = os.umask(0o022)
+    try:
+        asyncio.run(folder.build_once(BuildLog(), Builds(folder)))
+    finally:
+        os.umask(former)
+    for made in (folder.path.parent, folder.path):
+        assert made.stat().st_mode & 0o777 == 0o700
 
 
 def test_it_waits_for_a_builder_in_another_process(folder: BuildFolder) -> None:

@@ -36,13 +36,13 @@ def file_at(path: str) -> AddFiles:
 @pytest.mark.parametrize(
     ("part", "instead"),
     [
-        (Registry(tag="debian:12"), ["docker sandbox", "debian_slim"]),
-        (Dockerfile(text="FROM scratch"), ["docker sandbox", "debian_slim"]),
-        (AptInstall(packages=("curl",)), ["docker sandbox", "pip_install"]),
-        (RunCommands(commands=("true",)), ["docker sandbox", "pip_install"]),
-        (DockerfileCommands(commands=("RUN true",)), ["docker sandbox", "pip_install"]),
-        (Entrypoint(command=("sh",)), ["docker sandbox", "@enter()"]),
-        (Cmd(command=("sh",)), ["docker sandbox"]),
+        (Registry(tag="debian:12"), ["filesystem of its own", "debian_slim"]),
+        (Dockerfile(text="FROM scratch"), ["filesystem of its own", "debian_slim"]),
+        (AptInstall(packages=("curl",)), ["filesystem of its own", "pip_install"]),
+        (RunCommands(commands=("true",)), ["filesystem of its own", "pip_install"]),
+        (DockerfileCommands(commands=("RUN true",)), ["filesystem of its own", "pip_install"]),
+        (Entrypoint(command=("sh",)), ["filesystem of its own", "@enter()"]),
+        (Cmd(command=("sh",)), ["filesystem of its own", "Leave it out"]),
         (DebianSlim(python_version="3.9"), ["3.10 or later", "debian_slim(python_version="]),
         (DebianSlim(python_version="2.7.18"), ["3.10 or later"]),
         (DebianSlim(python_version="../../etc"), ['write "3.12"']),
@@ -67,6 +67,7 @@ def test_what_a_process_cannot_have_is_refused_with_what_to_do(
         refuse(spec)
     for text in instead:
         assert text in refused.value.message
+    assert "--sandbox" not in refused.value.message  # there is no other one to choose
 
 
 def test_what_it_can_have_is_not_refused(tmp_path: Path) -> None:

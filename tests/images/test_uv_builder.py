@@ -246,7 +246,7 @@ def test_what_is_refused_is_refused_before_anything_is_built(
 ) -> None:
     builder = UvBuilder(tmp_path / "images", environ=build_environ)
     spec = ImageSpec(steps=(PipInstall(packages=("six",)), AptInstall(packages=("curl",))))
-    assert "docker sandbox" in failure(builder, spec).message
+    assert "filesystem of its own" in failure(builder, spec).message
     assert not (tmp_path / "images").exists()
 
 

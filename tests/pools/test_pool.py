@@ -318,7 +318,90 @@ def test_min_containers_are_kept():
         for container in list(world.containers):
             container.become_ready()
         world.containers[0].die()
+        world.clock.advance(2)
         assert len(world.containers) == 3
+
+    run(test)
+
+
+def test_containers_that_die_right_after_their_start_do_not_make_a_hot_loop():
+    async def test():
+        world = World(Scaling(min_containers=1))
+        world.pool.start()
+        for _ in range(20):
+            if world.pool.members:
+                world.containers[-1].become_ready()
+                world.containers[-1].die()
+            world.clock.advance(1)
+        assert len(world.containers) < 8
+        world.clock.advance(61)
+        world.containers[-1].become_ready()
+        assert world.pool.stats.ready == 1
+
+    run(test)
+
+
+def test_ending_containers_count_against_the_ceiling():
+    async def test():
+        world = World(Scaling(max_containers=1))
+        first = asyncio.create_task(world.pool.acquire())
+        await settle()
+        world.containers[0].become_ready()
+        lease = await first
+        world.pool.stop_container(lease.member.id)
+        second = asyncio.create_task(world.pool.acquire())
+        await settle()
+        assert len(world.containers) == 1
+        lease.member.ended((lease.input_id,))
+        assert world.containers[0].stopped
+        world.containers[0].die(0)
+        assert len(world.containers) == 2
+        world.containers[1].become_ready()
+        await second
+
+    run(test)
+
+
+def test_prepare_replaces_what_it_loses_meanwhile():
+    async def test():
+        world = World(Scaling(scaledown_window=1))
+        preparing = asyncio.create_task(world.pool.prepare(2))
+        await settle()
+        world.containers[0].become_ready()
+        world.clock.advance(30)  # an idle one is not let go while it is being prepared
+        assert world.containers[0].stopped == []
+        world.pool.stop_container(world.containers[0].listener.id)
+        await settle()
+        assert len(world.containers) == 3
+        for container in world.containers[1:]:
+            container.become_ready()
+        await preparing
+
+    run(test)
+
+
+def test_prepare_is_bounded_and_ends_with_its_pool():
+    async def test():
+        with pytest.raises(StartTimeout):
+            await World(startup_timeout=0.01).pool.prepare(1)
+        world = World()
+        preparing = asyncio.create_task(world.pool.prepare(1))
+        await settle()
+        world.pool.stop()
+        with pytest.raises(PoolStopped):
+            await preparing
+
+    run(test)
+
+
+def test_input_that_comes_to_a_replaced_pool_goes_to_its_successor():
+    async def test():
+        old, new = World(), World()
+        old.pool.hand_over(new.pool, 0)
+        late = asyncio.create_task(old.pool.acquire())
+        await settle()
+        new.containers[0].become_ready()
+        assert (await late).member.owner is new.pool
 
     run(test)
 

@@ -61,20 +61,20 @@ def test_end_is_told_in_the_head_that_has_not_left(wire, transport):
     transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
     transport.write(HEAD)
     transport.write(b"ok")
-    assert transport.tell_end()
+    assert transport.tell_end(7)
     transport.release()
-    told = HEAD[:-2] + b"x-portico-ended: 1\r\n\r\nok"
+    told = HEAD[:-2] + b"x-portico-ended: 7\r\n\r\nok"
     assert wire.writes == [b"HTTP/1.1 100 Continue\r\n\r\n" + told]
 
 
 def test_end_is_not_told_once_the_head_has_left_nor_in_a_body_that_looks_like_one(wire, transport):
-    assert not transport.tell_end()
+    assert not transport.tell_end(7)
     transport.expect_head()
     transport.write(HEAD)
     transport.release()
     transport.hold()
     transport.write(HEAD)  # a body
-    assert not transport.tell_end()
+    assert not transport.tell_end(7)
     transport.release()
     assert wire.writes == [HEAD, HEAD]
 
@@ -91,7 +91,7 @@ def test_end_is_not_told_when_the_head_was_written_by_another_task_while_the_han
 
     transport.expect_head()
     asyncio.run(until_done(joined(handler(), transport)))
-    assert not transport.tell_end()
+    assert not transport.tell_end(7)
     transport.release()
     assert wire.writes == [HEAD, HEAD]
 
@@ -100,7 +100,7 @@ def test_end_is_not_told_to_a_client_that_is_gone(wire, transport):
     transport.expect_head()
     transport.write(HEAD)
     wire.close()
-    assert not transport.tell_end()
+    assert not transport.tell_end(7)
 
 
 def test_large_writes_do_not_wait_so_that_backpressure_is_felt(wire, transport):

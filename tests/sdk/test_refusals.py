@@ -58,10 +58,42 @@ def test_app_decorators_and_concurrent_without_parentheses(app):
         app.cls(type("C", (), {}))
     with refused("write @app.local_entrypoint()"):
         app.local_entrypoint(handler)
-    with refused("write @concurrent()"):
+    with refused("write @concurrent(max_inputs=10)"):
         portico.concurrent(handler, max_inputs=2)
     with refused("write @web_server(8000)"):
         portico.web_server(handler)
+
+
+def test_concurrent_without_its_number():
+    with refused("write @concurrent(max_inputs=10)"):
+        portico.concurrent(handler)
+    with refused("write @concurrent(max_inputs=10)"):
+        portico.concurrent()
+
+
+@pytest.mark.parametrize("label", [5, ""])
+def test_a_label_that_is_no_text(label):
+    with refused(f"label must be a non-empty string, not {label!r}"):
+        portico.fastapi_endpoint(label=label)
+
+
+def test_positional_values_of_parameters(app):
+    class Shelf:
+        size: int = portico.parameter(default=1)
+
+        @portico.method()
+        def count(self) -> int:
+            return self.size
+
+    shelf = app.cls(serialized=True)(Shelf)
+    with refused("write Shelf(name=…)"):
+        shelf(3)
+
+
+def test_a_web_function_is_not_called_even_where_its_app_does_not_run(app):
+    function = app.function()(portico.fastapi_endpoint()(handler))
+    with refused("handler is a web function: send HTTP requests"):
+        function.remote()
 
 
 def test_parentheses_are_missed_on_a_decorated_function_too(app):
@@ -160,7 +192,7 @@ def test_web_options_that_cannot_be():
         portico.web_server(8000, startup_timeout=0)
 
 
-@pytest.mark.parametrize("label", ["Upper", "-a", "a-", "12", "a.b", "", "x" * 64])
+@pytest.mark.parametrize("label", ["Upper", "-a", "a-", "12", "a.b", "x" * 64])
 def test_a_label_no_url_can_carry(label):
     with refused("cannot be part of a URL"):
         portico.fastapi_endpoint(label=label)

@@ -139,7 +139,7 @@ def history(name: Name, json: Json = False) -> None:
 def rollback(
     name: Name,
     version: Annotated[
-        int | None, typer.Argument(help="By default the one before the current.")
+        int | None, typer.Argument(metavar="VERSION", help="By default the one before the current.")
     ] = None,
     json: Json = False,
 ) -> None:

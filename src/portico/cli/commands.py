@@ -48,7 +48,10 @@ def run(
         str, typer.Argument(metavar="FILE[::NAME]", help="The script, and what to run of it.")
     ],
 ) -> None:
-    """Run a local entrypoint, or one function, with its arguments as options: --n 3."""
+    """Run a local entrypoint, or one function, with its arguments as options: --n 3.
+
+    `portico run FILE -- --help` lists them.
+    """
     target = script_target(file)
     from portico.cli.run import run_script
 

@@ -64,6 +64,6 @@ async def server_or_embedded_async(
 async def _warm(
     embedded: Awaitable[EmbeddedServer], images: Awaitable[Iterable[ImageSpec]]
 ) -> None:
-    server, (found,) = await embedded, await asyncio.gather(images, return_exceptions=True)
+    (found,) = await asyncio.gather(images, return_exceptions=True)
     if not isinstance(found, BaseException):
-        await asyncio.to_thread(server.warm, found)
+        await asyncio.to_thread((await embedded).warm, found)

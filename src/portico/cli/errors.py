@@ -40,6 +40,11 @@ def report(error: Exception) -> int:
         print_error(str(error))
     elif isinstance(error, exception.Error):
         print_error(str(error), getattr(error, "detail", ""))
+    elif isinstance(error, OSError) and error.filename is not None:
+        print_error(
+            f"cannot use {error.filename}: {error.strerror}\n"
+            "Portico keeps everything in its state folder; PORTICO_STATE_DIR names another."
+        )
     else:
         print_error(
             f"Portico failed: {type(error).__name__}: {error}\n"

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+import portico
 from portico.cli import apps, config, containers, secrets, server, tokens
 from portico.cli.commands import deploy, run, serve
 from portico.cli.errors import FAILED, report
@@ -32,10 +33,21 @@ app.add_typer(tokens.app, name="token")
 app.add_typer(config.app, name="config")
 
 
+def print_version(wanted: bool) -> None:
+    """Print Portico's version and end, where it is `wanted`."""
+    if wanted:
+        typer.echo(f"portico {portico.__version__}")
+        raise typer.Exit
+
+
 @app.callback()
 def options(
     debug: Annotated[
         bool, typer.Option("--debug", help="Show Portico's own stack traces (PORTICO_DEBUG=1).")
+    ] = False,
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=print_version, is_eager=True, help="Print the version."),
     ] = False,
 ) -> None:
     """Python functions with URLs, on machines you own."""

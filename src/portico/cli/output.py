@@ -16,13 +16,16 @@ from rich.tree import Tree
 from portico.wire.api import FunctionInfo
 
 R = TypeVar("R", bound=msgspec.Struct)
-PIPE_WIDTH = 10_000  # columns: a program reads the lines, so nothing may be wrapped or cut
+NO_LIMIT = 10_000  # columns: nothing is wrapped or cut
 
 
 def console(*, stderr: bool = False) -> Console:
-    """A console on stdout or stderr that leaves what it is given as it is."""
-    stream = sys.stderr if stderr else sys.stdout
-    width = None if stream.isatty() else PIPE_WIDTH
+    """A console on stdout or stderr that leaves what it is given as it is.
+
+    Ids and URLs are results, to be copied whole: a narrow terminal wraps the lines itself. Only spinners,
+    on stderr, have to know its width.
+    """
+    width = None if stderr and sys.stderr.isatty() else NO_LIMIT
     return Console(stderr=stderr, width=width, highlight=False, markup=False, emoji=False)
 
 

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.status import Status
 from rich.text import Text
 
+from portico.client.errors import DeployError
 from portico.wire.api import BuildDone, BuildLog, BuildStarted, DeployEvent, Warned
 
 
@@ -17,7 +18,7 @@ class Progress:
     def __init__(self, console: Console, phase: str) -> None:
         self._console = console
         self._phase = phase
-        self._building: set[str] = set()
+        self._building: dict[str, list[str]] = {}
         self._status: Status | None = None
 
     def __enter__(self) -> Progress:
@@ -34,6 +35,8 @@ class Progress:
     ) -> None:
         if self._status is not None:
             self._status.stop()
+        if isinstance(error, DeployError) and self._showed(error.detail):
+            error.detail = ""
 
     def phase(self, text: str) -> None:
         """Say what happens now; only a spinner shows it."""
@@ -43,19 +46,24 @@ class Progress:
     def deploy_event(self, event: DeployEvent) -> None:
         """Show one event of a deploy."""
         if isinstance(event, BuildStarted):
-            self._building.add(event.image_id)
+            self._building[event.image_id] = []
             self._console.print(f"Building image {event.image_id}")
             self._show(f"Building image {event.image_id}")
         elif isinstance(event, BuildLog):
+            self._building.setdefault(event.image_id, []).append(event.text)
             self._console.print(Text(f"  {event.text}", style="dim"), soft_wrap=True)
         elif isinstance(event, BuildDone):
             if event.image_id in self._building:
-                self._building.discard(event.image_id)
+                del self._building[event.image_id]
                 self._console.print(f"Built image {event.image_id} in {event.seconds:.1f} s")
             if not self._building:
                 self._show("Starting containers")
         elif isinstance(event, Warned):
             self._console.print(Text(f"warning: {event.message}", style="yellow"))
+
+    def _showed(self, detail: str) -> bool:
+        """Whether `detail` is the end of a build's log, every line of which is on the screen already."""
+        return any("\n".join(lines).endswith(detail) for lines in self._building.values())
 
     def _show(self, text: str) -> None:
         if self._status is not None:

@@ -18,6 +18,7 @@ from portico.cli.errors import UserCodeError
 from portico.cli.log_lines import LogPrinter
 from portico.cli.output import console
 from portico.cli.progress import Progress
+from portico.cli.script import keep_bytecode_of_libraries_only
 from portico.client import Client, use
 from portico.exception import Error
 from portico.loading import load_script
@@ -26,6 +27,7 @@ from portico.loading import load_script
 def run_script(target: str, options: Sequence[str]) -> None:
     """Import the script, run what `target` names of it, and print a function's result."""
     path, _, name = target.partition("::")
+    keep_bytecode_of_libraries_only()
     entry = find_entry(_import(path), name or None)
     arguments = parse_arguments(entry, options, f"portico run {path}::{entry.name}")
     # The way out of `app.run()` is an exception, also where the end is asked for from outside.

@@ -109,6 +109,8 @@ def dotenv_values(path: Path) -> dict[str, str]:
 
     try:
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise typer.BadParameter(f"cannot read {path}: {error}") from None
+    except OSError as error:
+        raise typer.BadParameter(f"cannot read {path}: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise typer.BadParameter(f"cannot read {path} as UTF-8: {error}") from None
     return parse(text, os.environ)

@@ -258,4 +258,6 @@ class AsyncClient:
 
 
 def _part(text: str) -> str:
+    if text in ("", ".", "..") or "/" in text:
+        raise exception.InvalidError(f"{text!r} is no name: names are not empty and have no '/'")
     return quote(text, safe="")

@@ -38,7 +38,8 @@ class Blobs:
 
     def prepare(self) -> None:
         """Make the folders, and remove what uploads of a killed server left behind."""
-        self._drafts.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for folder in (self._folder, self._drafts):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         horizon = time.time() - ABANDONED
         for draft in self._drafts.iterdir():
             with contextlib.suppress(FileNotFoundError):

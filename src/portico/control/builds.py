@@ -47,12 +47,19 @@ async def _build(builder: ImageBuilder, spec: ImageSpec, emit: Emit) -> ImageEnv
     if environment is not None:
         emit(BuildDone(image_id=image_id, seconds=0.0, cached=True))
         return environment
-    emit(BuildStarted(image_id=image_id))
+    began = False
+
+    def said(text: str) -> None:
+        # Not before the first line: a recipe that is refused, or needs a Python that is not here, builds nothing.
+        nonlocal began
+        if not began:
+            began = True
+            emit(BuildStarted(image_id=image_id))
+        emit(BuildLog(image_id=image_id, text=text))
+
     started = time.monotonic()
     try:
-        environment = await builder.build(
-            spec, lambda text: emit(BuildLog(image_id=image_id, text=text))
-        )
+        environment = await builder.build(spec, said)
     except BuildError as error:
         raise DeployError(error.message, error.log) from error
     emit(BuildDone(image_id=image_id, seconds=time.monotonic() - started, cached=False))

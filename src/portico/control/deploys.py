@@ -57,7 +57,6 @@ class Deployer:
         registry: Registry,
         hosts: Hosts,
         site: Site,
-        ignore_gpu: bool,
         endings: Endings,
     ) -> None:
         self._apps = apps
@@ -70,7 +69,6 @@ class Deployer:
         self._registry = registry
         self._hosts = hosts
         self._site = site
-        self._ignore_gpu = ignore_gpu
         self._endings = endings
 
     async def prepare(self, app: App, manifest: AppManifest, emit: Emit) -> Prepared:
@@ -84,7 +82,7 @@ class Deployer:
             raise DeployError(
                 f"{len(missing)} files of the app are not on the server: deploy again"
             )
-        for warning in manifests.warnings(manifest, ignore_gpu=self._ignore_gpu):
+        for warning in manifests.warnings(manifest):
             emit(Warned(message=warning))
         environments = await build_images(self._builder, manifest, emit)
         tree = await self._assemble(manifest)

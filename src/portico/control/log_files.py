@@ -29,7 +29,8 @@ class LogFiles:
     def write(self, app_id: str, lines: Iterable[LogLine]) -> None:
         """Append `lines`. Raises OSError."""
         folder = self._folder / app_id
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for missing in (self._folder, folder):
+            missing.mkdir(mode=0o700, parents=True, exist_ok=True)
         segments = self._of(app_id)
         segment = segments[-1] if segments else folder / _name(1)
         data = bytearray()

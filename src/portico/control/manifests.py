@@ -7,8 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from portico.control.errors import InvalidRequestError
 from portico.control.naming import Site
 from portico.wire.api import FunctionInfo
-from portico.wire.manifest import AppManifest, FunctionSpec, MethodSpec, NamedSecret
+from portico.wire.manifest import AppManifest, FunctionSpec, MethodSpec, NamedSecret, WebKind
 from portico.wire.names import app_name_problem
+
+NOT_SERVED: frozenset[WebKind] = frozenset({"wsgi_app", "web_server"})
+"""Kinds of web function that can be declared and that no container of this version serves."""
 
 
 def check(manifest: AppManifest, app_name: str) -> None:
@@ -37,15 +40,19 @@ def check_app_name(name: str) -> None:
         raise InvalidRequestError(problem)
 
 
-def warnings(manifest: AppManifest, *, ignore_gpu: bool) -> Iterator[str]:
+def warnings(manifest: AppManifest) -> Iterator[str]:
     """What the user should know before the app serves."""
     for function in manifest.functions:
-        if function.gpu is not None and ignore_gpu:
-            yield f"{function.name} asks for the GPU {function.gpu}; it runs on the CPU"
-        elif function.gpu is not None:
+        if function.gpu is not None:
             yield (
-                f"{function.name} asks for the GPU {function.gpu}, which this server does not have: "
-                "its requests get 503 (start the server with --ignore-gpu to run it on the CPU)"
+                f"{function.name} asks for the GPU {function.gpu}, and this version of Portico gives out none: "
+                "it runs on the CPU"
+            )
+    for public, _, method in public_methods(manifest):
+        if method.web is not None and method.web.kind in NOT_SERVED:
+            yield (
+                f"{public} is a {method.web.kind}, which this version of Portico does not serve: "
+                "its requests get 503 (fastapi_endpoint and asgi_app are served)"
             )
 
 

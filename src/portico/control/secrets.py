@@ -74,7 +74,7 @@ class Secrets:
         draft = SecretRow(new_id("st"), name, payload, now, now)
         row = await self._store.put(draft, overwrite=request.overwrite)
         if row is None:
-            raise ConflictError(f"secret {name!r} exists: pass --force to replace it")
+            raise ConflictError(f"secret {name!r} exists")
         self._values[name] = dict(request.values)
         return _info(row, request.values)
 

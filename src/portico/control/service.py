@@ -55,7 +55,6 @@ class Control:
         runtime: Runtime,
         database_url: str | None = None,
         embedded: bool = False,
-        ignore_gpu: bool = False,
         call_later: CallLater | None = None,
     ) -> None:
         state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -83,7 +82,6 @@ class Control:
             registry=registry,
             hosts=hosts,
             site=site,
-            ignore_gpu=ignore_gpu,
             endings=endings,
         )
         self._apps = Apps(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from collections import deque
-from typing import Protocol
 
 import httptools
 
@@ -12,27 +13,17 @@ from portico.gateway.exchange import NEVER, Exchange
 from portico.gateway.flow import FlowControlledProtocol
 from portico.gateway.head import HeadError, RequestHead
 from portico.gateway.problems import Refusal
-from portico.gateway.seams import Services
+from portico.gateway.seams import ConnectionOwner
 from portico.gateway.tunnel import GOING_AWAY, Tunnel
 from portico.gateway.upstream import UpstreamConnection
 
 ARM_IDLE = (
     -1.0
 )  # a deadline that the next look at the clock sets: asking the time for each request costs more
+MAX_QUEUED = (
+    16  # pipelined requests read ahead; as long as reading goes on, a client that leaves is noticed
+)
 LINGER = 2.0  # seconds to read and discard what a client still sends after its last answer
-
-
-class ConnectionOwner(Services, Protocol):
-    """The gateway, as its client connections see it."""
-
-    def connected(self, connection: ClientConnection) -> None:
-        """A client connected."""
-
-    def disconnected(self, connection: ClientConnection) -> None:
-        """A client is gone."""
-
-    def request_id(self) -> bytes:
-        """An id for a new request."""
 
 
 class ClientConnection(FlowControlledProtocol):
@@ -57,6 +48,7 @@ class ClientConnection(FlowControlledProtocol):
         "_reading",
         "_trailers",
         "_tunnel",
+        "_unsent",
         "peer",
         "port",
     )
@@ -80,6 +72,7 @@ class ClientConnection(FlowControlledProtocol):
         self._tunnel: Tunnel | None = None
         self._advancing = False
         self._lingering = False
+        self._unsent = 0  # bytes in the transport's buffer at the last look at the clock
         self._client_done = False
         self._draining = False
         self._deadline = NEVER
@@ -105,10 +98,19 @@ class ClientConnection(FlowControlledProtocol):
         self._queue.clear()
 
     def eof_received(self) -> bool:
+        self._client_done = True
+        return self._awaits_last_answer
+
+    def client_left(self) -> None:
+        """The client closed while nothing was read from it."""
+        if not self._awaits_last_answer:
+            self.transport.abort()
+
+    @property
+    def _awaits_last_answer(self) -> bool:
         # A client that announced its last request may close its side and still wait for the answer
         # (RFC 9112 §9.6); any other end is a client that left, and its input is cancelled.
         exchange = self._current
-        self._client_done = True
         return (
             exchange is not None
             and exchange.request_complete
@@ -131,7 +133,9 @@ class ClientConnection(FlowControlledProtocol):
             return
         nothing_else = self._reading is None
         self._parsed_head = False
-        self._parse(data)
+        rest = data
+        while rest:
+            rest = self._parse(rest)
         if self._reading is not None:
             self._reading.request_flush()
         if self._head is not None:
@@ -139,23 +143,26 @@ class ClientConnection(FlowControlledProtocol):
         if self._reading is not None or self._queue:
             self.update_reading()
 
-    def _parse(self, data: bytes) -> None:
+    def _parse(self, data: bytes) -> bytes:
+        """Parse `data`; returns what stands behind an offer to upgrade, with which the parser ends."""
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
-            self._upgrade_offered(data[upgrade.args[0] :])
+            return self._upgrade_offered(data[upgrade.args[0] :])
         except httptools.HttpParserError as error:
             self._fail(self._failed or Refusal(400, f"the request is not valid HTTP/1.1: {error}"))
 
-    def _upgrade_offered(self, rest: bytes) -> None:
+        return b""
+
+    def _upgrade_offered(self, rest: bytes) -> bytes:
         self._parser = httptools.HttpRequestParser(self)  # the old one will not parse on
-        if not rest or self._failed is not None:
-            return
-        if self._last is not None and self._last.head.websocket:
+        if self._failed is not None:
+            return b""
+        if rest and self._last is not None and self._last.head.websocket:
             # A client may not speak before it has its 101 (RFC 6455 §4.1).
             self._fail(Refusal(400, "data before the WebSocket handshake was answered"))
-            return
-        self._parse(rest)  # any other offer is declined by silence
+            return b""
+        return rest  # any other offer is declined by silence
 
     @property
     def _last(self) -> Exchange | None:
@@ -207,7 +214,10 @@ class ClientConnection(FlowControlledProtocol):
     def on_headers_complete(self) -> None:
         head = self._open_head()
         head.method = self._parser.get_method()
-        head.http_1_0 = self._parser.get_http_version() == "1.0"
+        version = self._parser.get_http_version()
+        if version not in ("1.0", "1.1"):
+            self._raise(Refusal(505, f"HTTP/{version} is not spoken here, HTTP/1.1 is"))
+        head.http_1_0 = version == "1.0"
         head.keep_alive = self._parser.should_keep_alive() and not self._draining
         head.request_id = self._owner.request_id()
         try:
@@ -284,7 +294,7 @@ class ClientConnection(FlowControlledProtocol):
     def update_reading(self) -> None:
         """Read on only where what comes has somewhere to go."""
         reading = self._reading
-        if self._queue or (reading is not None and reading.congested):
+        if len(self._queue) > MAX_QUEUED or (reading is not None and reading.congested):
             self.pause_reading()
         else:
             self.resume_reading()
@@ -310,15 +320,28 @@ class ClientConnection(FlowControlledProtocol):
     def look_at_clock(self, now: float) -> None:
         """Act on what is overdue; `now` is the loop's time, in seconds."""
         deadline = self.deadline
-        if deadline == ARM_IDLE:
-            limits = self._owner.limits
-            waited_for = limits.head_timeout if self._head is not None else limits.idle_timeout
-            self._deadline = now + waited_for
+        if deadline == ARM_IDLE or self._draining_buffer():
+            self._deadline = now + self._patience
         elif deadline <= now:
             self._expire()
 
+    def _draining_buffer(self) -> bool:
+        """Whether an answer that is over for us is still on its way to the client, and gets on."""
+        if self._current is not None or (self._tunnel is not None and not self._lingering):
+            return False
+        before, self._unsent = self._unsent, self.transport.get_write_buffer_size()
+        return self._unsent != before
+
+    @property
+    def _patience(self) -> float:
+        """Seconds for what is due next, where nothing is in progress."""
+        limits = self._owner.limits
+        if self._lingering and not self._unsent:
+            return LINGER
+        return limits.head_timeout if self._head is not None else limits.idle_timeout
+
     def _expire(self) -> None:
-        if self._lingering:
+        if self._lingering or self._unsent:
             self.transport.abort()
         elif self._tunnel is not None:
             self._tunnel.expire()
@@ -341,7 +364,8 @@ class ClientConnection(FlowControlledProtocol):
             self.close()
             return
         self._lingering = True
-        self._deadline = self._owner.loop.time() + LINGER
+        self._unsent = self.transport.get_write_buffer_size()
+        self._deadline = self._owner.loop.time() + self._patience
         self.resume_reading()
         if self.transport.can_write_eof():
             self.transport.write_eof()
@@ -350,8 +374,14 @@ class ClientConnection(FlowControlledProtocol):
 
     def cut(self) -> None:
         """End the connection so that the client notices: a truncated response must not look whole."""
+        if self._current is not None:
+            self._current.abandon()
         self._current = None
         self._queue.clear()
+        # A reset, because an orderly end would make a response without length look complete.
+        connection = self.transport.get_extra_info("socket")
+        if connection is not None:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.transport.abort()
 
     def shut_down(self) -> None:

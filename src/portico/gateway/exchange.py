@@ -11,7 +11,7 @@ import asyncio
 from portico.gateway import problems
 from portico.gateway.body import RequestBody
 from portico.gateway.flow import HIGH_WATER
-from portico.gateway.head import IDEMPOTENT, Header, RequestHead, ResponseHead
+from portico.gateway.head import IDEMPOTENT, Header, RequestHead, ResponseHead, server_timing
 from portico.gateway.problems import Refusal, of_pool_error, too_large
 from portico.gateway.seams import Client, Services
 from portico.gateway.tunnel import Tunnel
@@ -36,6 +36,7 @@ class Exchange:
         "_chunk_response",
         "_client",
         "_ended",
+        "_ends_with_upstream",
         "_input_ended",
         "_lease",
         "_out",
@@ -43,7 +44,6 @@ class Exchange:
         "_response_begun",
         "_services",
         "_task",
-        "_until_close",
         "_upstream",
         "deadline",
         "endpoint",
@@ -76,7 +76,7 @@ class Exchange:
         self._out: list[bytes] = []
         self._response_begun = False
         self._chunk_response = False
-        self._until_close = False
+        self._ends_with_upstream = False
         self._input_ended = False
         self._ended = False
         self._over = False
@@ -158,10 +158,13 @@ class Exchange:
     async def _dial(self, address: Address, lease: Lease) -> None:
         try:
             connection = await self._services.dialer.dial(address)
-        except OSError as error:
+        except (ConnectionError, FileNotFoundError) as error:  # nobody listens there any more
             self._task = self._lease = None
             lease.container_unreachable()
             self._try_elsewhere(f"no connection to the container: {error}")
+            return
+        except OSError as error:  # the fault is on this side, such as too many open files
+            self._refuse(Refusal(503, f"no connection to the container: {error}", retry_after=1))
             return
         self._task = None
         self._attach(connection)
@@ -206,15 +209,15 @@ class Exchange:
     def response_head(self, head: ResponseHead) -> None:
         """The response began."""
         self._response_begun = True
-        self._input_ended = head.input_ended
+        if head.input_ended is not None and self._lease is not None:
+            # With its number, since an app might use the header's name for something of its own.
+            self._input_ended = head.input_ended == b"%d" % self._lease.input_id
         if self._body is not None:
             self._body.forget()
         framing = self._framing(head)
-        if self._until_close and self.head.http_1_0:
-            self.keep_alive = False
         extra = b"x-request-id: %b\r\n" % self.head.request_id
         if self._lease is not None and self._lease.cold_start is not None:
-            extra += _server_timing(self._lease.cold_start.phases)
+            extra += server_timing(self._lease.cold_start.phases)
         if not self.keep_alive:
             extra += b"connection: close\r\n"
         elif self.head.http_1_0:
@@ -230,8 +233,9 @@ class Exchange:
             return length
         if head.content_length is not None and not head.chunked:
             return length
-        self._until_close = not head.chunked or self.head.http_1_0
+        self._ends_with_upstream = not head.chunked
         if self.head.http_1_0:
+            self.keep_alive = False  # its end is the connection's
             return b""
         self._chunk_response = True
         return b"transfer-encoding: chunked\r\n"
@@ -289,7 +293,7 @@ class Exchange:
         upstream, self._upstream = self._upstream, None
         if self._over or upstream is None:
             return
-        if self._until_close and self._response_begun:
+        if self._ends_with_upstream and self._response_begun:
             self._upstream = upstream
             self.response_end([])
             self.response_flush()
@@ -390,8 +394,3 @@ class Exchange:
         lease, self._lease = self._lease, None
         if lease is not None:
             lease.cancel()
-
-
-def _server_timing(phases: dict[str, float]) -> bytes:
-    metrics = ", ".join(f"{name};dur={duration:.1f}" for name, duration in phases.items())
-    return f"server-timing: {metrics}\r\n".encode()

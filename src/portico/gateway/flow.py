@@ -48,6 +48,16 @@ class FlowControlledProtocol(asyncio.Protocol):
             self.transport.resume_reading()
 
     @property
+    def paused(self) -> bool:
+        """Whether reading is stopped."""
+        return self._paused and not self.transport.is_closing()
+
+    def fileno(self) -> int:
+        """The socket's descriptor, -1 once it is closed."""
+        connection = self.transport.get_extra_info("socket")
+        return -1 if connection is None else int(connection.fileno())
+
+    @property
     def closing(self) -> bool:
         """Whether the connection is closed or about to be."""
         return self.transport.is_closing()

@@ -17,7 +17,11 @@ def close_frame(code: int, mask: bytes = b"") -> bytes:
 
 
 class MessageTooBig(Exception):
-    """A message is larger than the limit."""
+    """A message is larger than the limit; `offset` bytes of the data at hand come before its frame."""
+
+    def __init__(self, offset: int) -> None:
+        super().__init__()
+        self.offset = offset
 
 
 class FrameTracker:
@@ -53,10 +57,11 @@ class FrameTracker:
             self._header.append(data[position])
             position += 1
             if len(self._header) >= 2 and len(self._header) == _header_size(self._header[1]):
-                self._frame(self._header)
+                start = position - len(self._header)
+                self._frame(self._header, start)
                 self._header.clear()
 
-    def _frame(self, header: bytearray) -> None:
+    def _frame(self, header: bytearray, start: int) -> None:
         length = header[1] & 0x7F
         if length == 126:
             (length,) = struct.unpack_from("!H", header, 2)
@@ -71,7 +76,12 @@ class FrameTracker:
             self._message = 0
         self._message += length
         if self._message > self._limit:
-            raise MessageTooBig
+            if (
+                start >= 0
+            ):  # else the begin of the frame has left already, and no boundary comes before its end
+                self._header.clear()
+                self._remaining = 0
+            raise MessageTooBig(max(start, 0))
 
 
 def _header_size(second: int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import select
 import socket
 from collections.abc import Coroutine, Mapping
 from typing import Any
@@ -19,6 +20,9 @@ from portico.gateway.router import Router
 from portico.gateway.upstream import Dialer
 from portico.pools.endpoint import Endpoint
 
+HANGUP = getattr(
+    select, "POLLRDHUP", select.POLLHUP
+)  # the former is Linux's, and sees half-closes too
 SWEEP = 0.5  # seconds between looks at deadlines
 BACKLOG = 4096
 
@@ -129,7 +133,19 @@ class Gateway:
         now = self.loop.time()
         for connection in tuple(self._connections):
             connection.look_at_clock(now)
+        self._look_for_hangups()
         self._sweeper = self.loop.call_later(SWEEP, self._sweep)
+
+    def _look_for_hangups(self) -> None:
+        """Notice clients that left while nothing is read from them: the loop does not watch those sockets."""
+        paused = {c.fileno(): c for c in self._connections if c.paused}
+        if not paused:
+            return
+        poll = select.poll()
+        for descriptor in paused:
+            poll.register(descriptor, HANGUP)
+        for descriptor, _ in poll.poll(0):
+            paused[descriptor].client_left()
 
     # -- for connections and exchanges
 

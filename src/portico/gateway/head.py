@@ -5,6 +5,7 @@ Heads are rebuilt, not copied: what goes to a container consists only of what wa
 
 from __future__ import annotations
 
+import re
 from http import HTTPStatus
 
 from portico.wire.container import ENDED_HEADER, INPUT_HEADER
@@ -56,6 +57,15 @@ RESPONSE_FIELDS: dict[bytes, int] = {
     b"x-request-id": HOP,
     ENDED_HEADER: ENDED,
 }
+HOST_FIELD = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?")
+"""A host and an optional port, without user information (RFC 3986 §3.2.2, RFC 9110 §7.2)."""
+OTHER_PROTOCOLS = frozenset(
+    b"CONNECT DESCRIBE ANNOUNCE SETUP PLAY PAUSE TEARDOWN GET_PARAMETER SET_PARAMETER REDIRECT RECORD FLUSH "
+    b"SOURCE PRI".split()
+)
+"""Methods that the parser knows and that are not for an origin server: tunnels, RTSP, ICE, HTTP/2."""
+NOT_TRAILERS = frozenset((*REQUEST_FIELDS, b"cookie", b"content-type", b"content-encoding"))
+"""Fields that a receiver may act upon before the body, and so must not find behind it (RFC 9110 §6.5.1)."""
 IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"TRACE"})
 REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
 
@@ -156,12 +166,16 @@ class RequestHead:
             raise HeadError(400, "no Host header")
         if self.chunked and (self.content_length is not None or self.http_1_0):
             raise HeadError(400, "both Content-Length and Transfer-Encoding")
-        if self.method == b"CONNECT":
-            raise HeadError(501, "CONNECT is not supported")
+        if self.method in OTHER_PROTOCOLS:
+            raise HeadError(501, f"the method {self.method.decode()} is not supported")
+        if self.host is not None and not HOST_FIELD.fullmatch(self.host):
+            raise HeadError(400, "the Host header is not a host")
         if self.upgrade is not None and not self.websocket and self.has_body:
             # The parser leaves HTTP at an upgrade it is offered, so such a body cannot be delimited.
             raise HeadError(400, "an upgrade cannot be offered together with a body")
-        if self.target[:1] not in (b"/", b"*"):
+        if b"#" in self.target:
+            raise HeadError(400, "a request target has no fragment")
+        if self.target[:1] != b"/" and (self.target != b"*" or self.method != b"OPTIONS"):
             self._absolute_form()
         if self.connection is not None:
             self._drop_named_by_connection(self.connection)
@@ -173,6 +187,8 @@ class RequestHead:
             raise HeadError(400, "the request target is neither a path nor an URL")
         end = min((i for i in map(rest.find, (b"/", b"?")) if i >= 0), default=len(rest))
         self.host = rest[:end]
+        if not HOST_FIELD.fullmatch(self.host):
+            raise HeadError(400, "the request target's authority is not a host")
         path = rest[end:]
         self.target = path if path.startswith(b"/") else b"/" + path
 
@@ -250,7 +266,7 @@ class ResponseHead:
         self.content_length: bytes | None = None
         self.chunked = False
         self.connection: bytes | None = None
-        self.input_ended = False
+        self.input_ended: bytes | None = None
         for name, value in headers:
             meaning = RESPONSE_FIELDS.get(name.lower())
             if meaning is None:
@@ -262,7 +278,7 @@ class ResponseHead:
             elif meaning == CONNECTION:
                 self.connection = value.lower()
             elif meaning == ENDED:
-                self.input_ended = True
+                self.input_ended = value
 
     def bodiless(self, method: bytes) -> bool:
         """Whether no body follows, whatever the headers say (RFC 9110 §6.4.1)."""
@@ -272,3 +288,9 @@ class ResponseHead:
         """The head for the client; `framing` and `extra` are complete header lines."""
         start = b"HTTP/1.1 %d %b\r\n" % (self.status, self.reason)
         return b"".join((start, *self.lines, framing, extra, b"\r\n"))
+
+
+def server_timing(phases: dict[str, float]) -> bytes:
+    """A ``Server-Timing`` line; durations in milliseconds (W3C Server Timing)."""
+    metrics = ", ".join(f"{name};dur={duration:.1f}" for name, duration in phases.items())
+    return f"server-timing: {metrics}\r\n".encode()

@@ -1,16 +1,19 @@
-"""What an exchange needs of the two parts around it: the gateway, and the client's connection."""
+"""What exchanges and client connections need of each other and of the gateway around them."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from portico.gateway.head import RequestHead
 from portico.gateway.limits import Limits
 from portico.gateway.tunnel import Tunnel
 from portico.gateway.upstream import Dialer, UpstreamConnection
 from portico.pools.endpoint import Endpoint
+
+if TYPE_CHECKING:
+    from portico.gateway.downstream import ClientConnection
 
 
 class Services(Protocol):
@@ -51,3 +54,16 @@ class Client(Protocol):
 
     def become(self, tunnel: Tunnel, upstream: UpstreamConnection) -> None:
         """Speak the upgraded protocol from here on."""
+
+
+class ConnectionOwner(Services, Protocol):
+    """The gateway, as its client connections see it."""
+
+    def connected(self, connection: ClientConnection) -> None:
+        """A client connected."""
+
+    def disconnected(self, connection: ClientConnection) -> None:
+        """A client is gone."""
+
+    def request_id(self) -> bytes:
+        """An id for a new request."""

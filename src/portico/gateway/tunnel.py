@@ -32,9 +32,6 @@ class TunnelClient(Protocol):
     def resume_reading(self) -> None:
         """Read on."""
 
-    def close(self) -> None:
-        """Send what is buffered, then close."""
-
     def linger(self) -> None:
         """Send what is buffered and an end, wait a moment for the client's own end, then close."""
 
@@ -95,7 +92,8 @@ class Tunnel:
         self.deadline = self._loop.time() + self._silence
         try:
             self._from_client.feed(data)
-        except MessageTooBig:
+        except MessageTooBig as error:
+            self._upstream.write(data[: error.offset])
             self.close(TOO_BIG)
             return
         self._upstream.write(data)
@@ -107,7 +105,8 @@ class Tunnel:
         self.deadline = self._loop.time() + self._silence
         try:
             self._from_container.feed(data)
-        except MessageTooBig:
+        except MessageTooBig as error:
+            self._client.write(data[: error.offset])
             self.close(TOO_BIG)
             return
         self._client.write(data)
@@ -167,7 +166,7 @@ class Tunnel:
             return
         self._end()
         if self._client is not None:
-            self._client.close()
+            self._client.linger()
 
     def expire(self) -> None:
         """Nothing was said for too long, or a frame in progress did not end."""

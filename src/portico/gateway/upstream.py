@@ -11,6 +11,7 @@ from portico.gateway.flow import FlowControlledProtocol
 from portico.gateway.head import Header, ResponseHead
 from portico.wire.container import Address
 
+BACKLOG_PAUSE = 0.02  # seconds until a full backlog is tried again
 MAX_IDLE = 128  # connections kept open to one address; a burst's surplus is closed
 
 
@@ -208,7 +209,11 @@ class Dialer:
         return None
 
     async def dial(self, address: Address) -> UpstreamConnection:
-        """A new connection to `address`. Raises OSError."""
+        """A new connection to `address`. Raises OSError.
+
+        A unix socket whose backlog is full says so at once instead of making the caller wait, as TCP would:
+        its container is busy, not gone.
+        """
         key = _key(address)
 
         def make() -> UpstreamConnection:
@@ -216,7 +221,13 @@ class Dialer:
 
         loop = self._loop
         if address.path is not None:
-            _, connection = await loop.create_unix_connection(make, address.path)
+            while True:
+                try:
+                    _, connection = await loop.create_unix_connection(make, address.path)
+                except BlockingIOError:
+                    await asyncio.sleep(BACKLOG_PAUSE)
+                else:
+                    break
         else:
             host, port = address.host or "127.0.0.1", address.port or 0
             _, connection = await loop.create_connection(make, host, port)

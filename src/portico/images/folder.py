@@ -53,7 +53,8 @@ class BuildFolder:
         `make` is given the descriptor of the lock, for processes that must be gone before the lock is free.
         Leftovers of a killed builder are removed first, those of a failed one at once. Raises OSError.
         """
-        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for folder in (self.path.parent, self.path):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         async with self._locked(log) as lock:
             if self.valid():
                 self._repeat_log(log)

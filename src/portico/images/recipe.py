@@ -28,23 +28,28 @@ OLDEST_PYTHON = (3, 10)
 
 CONTAINER_HOME = PurePosixPath("/root")
 
-_DOCKER = "use the docker sandbox (portico server run --sandbox docker)"
+_START_SLIM = "Start from Image.debian_slim(python_version=…), with any Python of the machine, and pip_install"
 
-_REFUSED: dict[type, str] = {
-    Registry: f"Image.from_registry needs a filesystem of its own: {_DOCKER}, or start from Image.debian_slim()",
-    Dockerfile: f"Image.from_dockerfile needs a filesystem of its own: {_DOCKER}, or start from Image.debian_slim()",
+_REFUSED: dict[type, tuple[str, str]] = {
+    Registry: ("Image.from_registry", _START_SLIM),
+    Dockerfile: ("Image.from_dockerfile", _START_SLIM),
     AptInstall: (
-        f"apt_install would install on this very machine: {_DOCKER}, install the packages on the machine yourself"
-        " and leave the step out, or look for a wheel that carries them (pip_install)"
+        "apt_install",
+        "Install the packages on the machine yourself and leave the step out, or look for wheels that carry"
+        " them (pip_install)",
     ),
-    RunCommands: (
-        f"run_commands would run on this very machine: {_DOCKER}, or use pip_install, add_local_file and"
-        " add_local_dir"
+    RunCommands: ("run_commands", "Use pip_install, env, add_local_file and add_local_dir"),
+    DockerfileCommands: (
+        "dockerfile_commands",
+        "Use pip_install, env, workdir, add_local_file and add_local_dir",
     ),
-    DockerfileCommands: f"dockerfile_commands need Docker: {_DOCKER}, or use pip_install, env and workdir",
-    Entrypoint: f"entrypoint replaces a container's first process: {_DOCKER}, or do its work in @enter()",
-    Cmd: f"cmd has no meaning without a container engine: {_DOCKER}, or leave it out",
+    Entrypoint: (
+        "entrypoint",
+        "Leave it out, and do its work in @enter() or at the top of the script",
+    ),
+    Cmd: ("cmd", "Leave it out: a container runs its function"),
 }
+"""Steps that the process sandbox cannot take: their names, and what to do instead."""
 
 
 def python_version(spec: ImageSpec) -> str:
@@ -72,8 +77,12 @@ def place(folder: Path, path: str) -> Path | None:
 def refuse(spec: ImageSpec) -> None:
     """Raise `BuildError` for what a process on this machine cannot honour, saying what to use instead."""
     for part in (spec.base, *spec.steps):
-        if reason := _REFUSED.get(type(part)):
-            raise BuildError(f"The process sandbox cannot build this image: {reason}.")
+        if refused := _REFUSED.get(type(part)):
+            name, instead = refused
+            raise BuildError(
+                f"{name} needs a container with a filesystem of its own, and containers of the process sandbox"
+                f" use this machine's: the image cannot be built here.\n{instead}."
+            )
     _refuse_python(python_version(spec))
     for step in spec.steps:
         if isinstance(step, AddFiles):
@@ -102,7 +111,7 @@ def _refuse_file(path: str) -> None:
     if place(Path(), path) is None:
         raise BuildError(
             f"The process sandbox cannot place a file at {path}: files go into the container's own folder. Give"
-            " a relative remote path or one under /root (which is that folder), or " + _DOCKER + "."
+            " a relative remote path or one under /root (which is that folder)."
         )
 
 
@@ -110,8 +119,8 @@ def _refuse_workdir(path: str) -> None:
     if place(Path(), path) is None and not Path(path).is_dir():
         raise BuildError(
             f"The process sandbox cannot work in {path}: there is no such folder on this machine. Give a"
-            " relative path or one under /root (which is the container's own folder), create the folder on"
-            " the machine, or " + _DOCKER + "."
+            " relative path or one under /root (which is the container's own folder), or create the folder on"
+            " the machine."
         )
 
 

@@ -14,6 +14,8 @@ class Backoff:
 
     def failed(self, now: float) -> None:
         """A start failed: no other one before `until`."""
+        if now > self.until + self._most:  # the last failure is long ago, whatever went well since
+            self._pause = 0.0
         self._pause = min(self._most, self._pause * 2 or self._first)
         self.until = now + self._pause
 

@@ -127,6 +127,7 @@ class Member:
         self.created_at = owner.now()
         self.idle_since = self.created_at
         self.ready_at: float | None = None
+        self.used = False
         self.addresses: dict[str, Address] = {}
         self.timings: dict[str, float] = {}
         self.leases: dict[int, Lease] = {}
@@ -149,6 +150,7 @@ class Member:
 
     def lease(self, input_id: int) -> Lease:
         """Take a slot; the caller has seen that one is free."""
+        self.used = True
         lease = Lease(self, input_id)
         self.leases[input_id] = lease
         return lease

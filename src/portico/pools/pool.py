@@ -9,57 +9,25 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+
+import msgspec
 
 from portico.engines.base import Engine
 from portico.pools import autoscaler
 from portico.pools.backoff import Backoff
+from portico.pools.clock import Clock, Timer
 from portico.pools.errors import PoolStopped, QueueFull, StartFailed, StartTimeout
-from portico.pools.member import STOP_GRACE, ColdStart, Lease, Member, State
+from portico.pools.member import STOP_GRACE, Lease, Member, State
+from portico.pools.waiter import Queue, Waiter
 from portico.wire.container import ContainerExit, ContainerSpec
 from portico.wire.ids import new_id
-from portico.wire.manifest import FunctionSpec
+from portico.wire.manifest import FunctionSpec, Scaling
 
+SHORT_LIFE = 10.0  # seconds; a container that dies sooner, and was never used, is a failed start
 PROBE_INTERVAL = 1.0  # seconds between looks for ends that were never reported
-
-
-class Timer(Protocol):
-    """What `Clock.call_at` gives back."""
-
-    def cancel(self) -> None:
-        """Do not call after all."""
-
-
-class Clock(Protocol):
-    """The part of an event loop that a pool uses for time, so that tests bring their own."""
-
-    def time(self) -> float:
-        """Monotonic seconds."""
-
-    def call_at(self, when: float, callback: Callable[[], object], /) -> Timer:
-        """Call back at `when`."""
-
-
-class _Waiter:
-    """An input in the queue. `pool` changes when a successor takes the queue over."""
-
-    __slots__ = ("future", "pool", "since")
-
-    def __init__(self, pool: Pool, future: asyncio.Future[Lease], since: float) -> None:
-        self.pool = pool
-        self.future = future
-        self.since = since
-
-    def leave(self) -> None:
-        """Stop waiting; a slot granted in the same tick goes to the next in the queue."""
-        self.pool._queue.pop(self, None)
-        if not self.future.done():
-            self.future.cancel()
-        elif not self.future.cancelled() and self.future.exception() is None:
-            lease = self.future.result()
-            lease.member.ended((lease.input_id,))
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +68,7 @@ class Pool:
         self._clock: Clock = clock or asyncio.get_running_loop()
         self._members: dict[str, Member] = {}
         self._ready: list[Member] = []
-        self._queue: dict[_Waiter, None] = {}  # ordered, and a leaver is dropped in O(1)
+        self._queue: Queue = {}
         self._running = 0
         self._live = 0
         self._headroom = 0.0
@@ -109,6 +77,9 @@ class Pool:
         self._timer: Timer | None = None
         self._prober: Timer | None = None
         self._closing = False
+        self._successor: Pool | None = None
+        self._floor = 0  # containers wanted while the pool is being prepared
+        self._farewells: list[Timer] = []
         self._changed = asyncio.Event()
         self._gone = asyncio.Event()
         self._gone.set()
@@ -137,13 +108,15 @@ class Pool:
         lease = self.try_acquire()
         if lease is not None:
             return lease
+        if self._successor is not None:
+            return await self._successor.acquire()
         if self._closing:
             raise PoolStopped
         if len(self._queue) >= self._max_waiting:
             raise QueueFull(self._max_waiting)
         if self._failure is not None and not self._ready and self._backoff.until > self.now():
             raise self._failure
-        waiter = _Waiter(self, asyncio.get_running_loop().create_future(), self.now())
+        waiter = Waiter(self._queue, asyncio.get_running_loop().create_future(), self.now())
         self._queue[waiter] = None
         self._scale()
         try:
@@ -175,11 +148,12 @@ class Pool:
             if waiter.future.done():  # cancelled in this very tick
                 continue
             lease = self._grant(member)
-            lease.cold_start = _cold_start(member, waiter.since, self.now())
+            lease.cold_start = waiter.cold_start(member, self.now())
             waiter.future.set_result(lease)
 
     def _refuse_waiting(self, error: Exception) -> None:
-        waiters, self._queue = self._queue, {}
+        waiters = tuple(self._queue)
+        self._queue.clear()
         for waiter in waiters:
             if not waiter.future.done():
                 waiter.future.set_exception(error)
@@ -193,17 +167,29 @@ class Pool:
         now = self.now()
         idle = [autoscaler.Idle(m.id, m.idle_since) for m in self._ready if not m.leases]
         snapshot = autoscaler.Snapshot(self._running, len(self._queue), self._live, idle)
-        decision = autoscaler.decide(self.scaling, snapshot, now)
+        scaling = self._scaling_now()
+        decision = autoscaler.decide(scaling, snapshot, now)
         wake_at = decision.wake_at
         if decision.start and self._backoff.until > now:
             wake_at = self._backoff.until
         else:
-            for _ in range(decision.start):
+            for _ in range(int(min(decision.start, self._room))):
                 self._start()
         for container_id in decision.stop:
             self._members[container_id].stop(STOP_GRACE)
-        self._headroom = autoscaler.headroom(self.scaling, self._live)
+        self._headroom = autoscaler.headroom(scaling, self._live)
         self._look_again(wake_at)
+
+    def _scaling_now(self) -> Scaling:
+        if self._floor <= self.scaling.min_containers:
+            return self.scaling
+        return msgspec.structs.replace(self.scaling, min_containers=self._floor)
+
+    @property
+    def _room(self) -> float:
+        """Containers that may be started: ones that are still ending count, the ceiling is hard."""
+        most = self.scaling.max_containers
+        return math.inf if most is None else max(0, most - len(self._members))
 
     def _look_again(self, at: float | None) -> None:
         if self._timer is not None:
@@ -241,7 +227,6 @@ class Pool:
     def member_ready(self, member: Member) -> None:
         """`member` has slots to give."""
         self._ready.append(member)
-        self._backoff.succeeded()
         self._failure = None
         self._dispatch()
         self._notify()
@@ -250,6 +235,8 @@ class Pool:
     def slots_freed(self, member: Member, count: int) -> None:
         """`count` inputs of `member` have ended."""
         self._running -= count
+        if self._backoff.until:
+            self._backoff.succeeded()
         if self._queue:
             self._dispatch()
         elif not member.leases and self._timer is None and self._live > self.scaling.min_containers:
@@ -270,7 +257,9 @@ class Pool:
             self._on_exit(member, exit)
         if not self._members:
             self._gone.set()
-        if before is State.STARTING:
+            for timer in self._farewells:
+                timer.cancel()
+        if self._never_worked(member, before):
             self._backoff.failed(self.now())
             traceback = exit.failure.traceback if exit.failure is not None else ""
             self._failure = StartFailed(f"the container {exit.reason}", traceback)
@@ -278,6 +267,11 @@ class Pool:
                 self._refuse_waiting(self._failure)
         self._notify()
         self._scale()
+
+    def _never_worked(self, member: Member, before: State) -> bool:
+        if before is State.READY and member.ready_at is not None and not member.used:
+            return self.now() - member.ready_at < SHORT_LIFE
+        return before is State.STARTING
 
     def _notify(self) -> None:
         """Wake those who wait for containers to be ready."""
@@ -287,20 +281,29 @@ class Pool:
     # -- life
 
     def start(self) -> None:
-        """Begin to keep `min_containers`."""
+        """Begin to keep `min_containers`; what `prepare` has started is used or let go from here on."""
+        self._floor = 0
         self._scale()
 
     async def prepare(self, count: int) -> None:
-        """Have `count` containers ready before any input needs them. Raises `StartFailed`."""
+        """Have `count` containers ready before any input needs them, until `start`.
+
+        Raises `StartFailed`, `StartTimeout` after `startup_timeout` seconds, `PoolStopped`.
+        """
         if self.scaling.max_containers is not None:
             count = min(count, self.scaling.max_containers)
-        for _ in range(count - self._live):
-            self._start()
-        while len(self._ready) < count:
-            if self._failure is not None:
-                raise self._failure
-            changed = self._changed
-            await changed.wait()
+        self._floor = count
+        self._scale()
+        try:
+            async with asyncio.timeout(self.function.startup_timeout):
+                while len(self._ready) < count:
+                    if self._failure is not None:
+                        raise self._failure
+                    if self._closing:
+                        raise PoolStopped
+                    await self._changed.wait()
+        except TimeoutError:
+            raise StartTimeout(self.function.startup_timeout) from None
 
     def hand_over(self, successor: Pool, socket_grace: float) -> None:
         """Leave the field to `successor`: it gets the queue, running inputs end here.
@@ -309,8 +312,9 @@ class Pool:
         own timeout has passed is ended.
         """
         self._close_to_new()
+        self._successor = successor
         for waiter in self._queue:
-            waiter.pool = successor
+            waiter.queue = successor._queue
         successor._queue.update(self._queue)
         self._queue.clear()
         successor._dispatch()
@@ -321,8 +325,12 @@ class Pool:
                 member.stop(0.0)
             else:
                 member.drain()
-        self._clock.call_at(now + socket_grace, self._retire_leases)
-        self._clock.call_at(now + socket_grace + self.function.timeout, self._stop_members)
+        if self._members:
+            later = self._clock.call_at
+            self._farewells = [
+                later(now + socket_grace, self._retire_leases),
+                later(now + socket_grace + self.function.timeout, self._stop_members),
+            ]
 
     def stop(self, grace: float = STOP_GRACE) -> None:
         """End: waiting inputs are refused, running ones have `grace` seconds."""
@@ -341,12 +349,14 @@ class Pool:
         if member is None:
             return False
         member.drain()
+        member.retire_leases()
         self._scale()
         return True
 
     def _close_to_new(self) -> None:
         self._closing = True
         self._look_again(None)
+        self._notify()
 
     def _retire_leases(self) -> None:
         for member in tuple(self._members.values()):
@@ -382,15 +392,3 @@ class Pool:
 
 def _load(member: Member) -> int:
     return len(member.leases)
-
-
-def _cold_start(member: Member, since: float, now: float) -> ColdStart | None:
-    """Phases of the wait of an input that arrived before its container was there."""
-    if member.ready_at is None or since > member.ready_at:
-        return None
-    boot = (member.ready_at - max(member.created_at, since)) * 1000
-    imported = member.timings.get("import", 0.0)
-    queue = (now - since) * 1000 - boot
-    return ColdStart(
-        {"queue": max(queue, 0.0), "boot": max(boot - imported, 0.0), "import": imported}
-    )

@@ -35,11 +35,11 @@ def accounted(app: App, inputs: Inputs, websockets: WebSockets) -> App:
         current: Input | None = None
         if headers and headers[0][0] == INPUT_HEADER:
             # The order is the gateway's promise, and what a client sends comes behind it.
-            number, (_, client), (_, scheme) = headers[0][1], headers[1], headers[2]
+            (_, digits), (_, client), (_, scheme) = headers[:3]
             scope["client"] = (client.decode("latin-1"), 0)
             if scheme == b"https":
                 scope["scheme"] = SECURE[scope["type"]]
-            current = inputs.begin(int(number))
+            current = inputs.begin(int(digits))
             del headers[0]
             if current is None:
                 await refuse(scope, send)
@@ -65,8 +65,11 @@ def accounted(app: App, inputs: Inputs, websockets: WebSockets) -> App:
         finally:
             if current is not None:
                 # The client of a cancelled input is gone, and with it whoever would read the news.
-                told = transport is not None and not current.cancelled and transport.tell_end()
-                inputs.end(current.number, told)
+                number = current.number
+                told = (
+                    transport is not None and not current.cancelled and transport.tell_end(number)
+                )
+                inputs.end(number, told)
             if transport is not None:
                 transport.release()
 

@@ -17,7 +17,7 @@ from portico.wire.container import ENDED_HEADER
 MAX_JOINED = 64 * 1024  # bytes; more than this is written at once, so that backpressure is felt
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 END_OF_HEAD = b"\r\n\r\n"
-ENDED_LINE = b"\r\n" + ENDED_HEADER + b": 1" + END_OF_HEAD
+ENDED_LINE = b"%b\r\n" + ENDED_HEADER + b": %d" + END_OF_HEAD
 
 
 class JoiningTransport:
@@ -83,14 +83,14 @@ class JoiningTransport:
         """The next write is the head of a response, unless it is an interim one."""
         self._head_is_next = True
 
-    def tell_end(self) -> bool:
-        """Say in the response's head that the handler has ended; False where the head has left already."""
+    def tell_end(self, number: int) -> bool:
+        """Say in the response's head that input `number` has ended; False where the head has left already."""
         if self._head is None or self.is_closing():
             return False
         head = self._pieces[self._head]
         if not head.endswith(END_OF_HEAD):
             return False
-        self._pieces[self._head] = head[: -len(END_OF_HEAD)] + ENDED_LINE
+        self._pieces[self._head] = ENDED_LINE % (head[: -len(END_OF_HEAD)], number)
         self._head = None
         return True
 

@@ -97,6 +97,11 @@ class _Protocol(HttpToolsProtocol):
         super().on_message_begin()
         cast("dict[str, Any]", self.scope)[TRANSPORT] = self.transport
 
+    def on_headers_complete(self) -> None:
+        super().on_headers_complete()
+        if not self.parser.should_upgrade():
+            self.headers = []  # of the trailers, which are no headers (RFC 9110 §6.5)
+
     def send_400_response(self, msg: str) -> None:
         super().send_400_response(msg)
         self._not_handled(self.headers or [])

@@ -181,14 +181,15 @@ class LiveApps:
                 successor = _successor(family, values)
                 if successor is not None:
                     work.append(successor.prepare(_needed(pool)))
-        results = await asyncio.gather(*work, return_exceptions=True)
-        failed = next((r for r in results if isinstance(r, BaseException)), None)
-        if failed is None:
-            return
-        await new.stop(0.0)
-        if isinstance(failed, StartFailed):
-            raise ActivationError(failed.message, failed.traceback) from failed
-        raise failed
+        try:
+            await asyncio.gather(*work)
+        except BaseException as error:
+            await new.stop(0.0)
+            if isinstance(error, StartFailed):
+                raise ActivationError(error.message, error.traceback) from error
+            if isinstance(error, PoolError):
+                raise ActivationError(str(error)) from error
+            raise
 
     def _replace(self, old: LiveApp, new: LiveApp) -> None:
         """The routes lead to `new` now: hand its queue over, and let what runs in `old` end."""

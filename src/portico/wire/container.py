@@ -19,8 +19,8 @@ number in decimal. The runner takes it out before the user's app sees the reques
 ``x-forwarded-for``, with the client's address alone, and ``x-forwarded-proto``."""
 
 ENDED_HEADER = b"x-portico-ended"
-"""Header of a response whose handler had ended when the head left: the slot is free with the response, and no
-`Ended` frame follows. The gateway takes it out before the client sees the response."""
+"""Header of a response whose handler had ended when the head left, with the input's number: the slot is free with
+the response, and no `Ended` frame follows. The gateway takes it out before the client sees the response."""
 
 StartPhase = Literal["boot", "import", "enter", "app", "lifespan", "port"]
 
