@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import json
 import socket
@@ -654,5 +655,30 @@ def test_container_whose_backlog_is_full_is_busy_and_not_dead():
             container.server = await asyncio.start_unix_server(container._serve, container.path)
             assert (await client.response())[0].status_code == 200
             container.report(lease.input_id)
+
+    run(test)
+
+
+def test_container_that_never_accepts_is_waited_for_no_longer_than_the_timeout():
+    async def test():
+        scaling = Scaling(max_inputs=100, max_containers=1)
+        async with World(hello, scaling=scaling, timeout=0.2) as world:
+            lease = await world.pool.acquire()
+            (container,) = world.containers
+            container.server.close()
+            Path(container.path).unlink()
+            with contextlib.ExitStack() as stack:
+                deaf = stack.enter_context(socket.socket(socket.AF_UNIX))
+                deaf.bind(container.path)
+                deaf.listen(0)
+                for _ in range(10):
+                    waiting = stack.enter_context(socket.socket(socket.AF_UNIX))
+                    waiting.setblocking(False)
+                    waiting.connect_ex(container.path)
+                client = await world.connect()
+                client.send(GET)
+                assert (await client.response())[0].status_code == 504
+            container.report(lease.input_id)
+            await world.idle()
 
     run(test)

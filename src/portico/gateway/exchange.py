@@ -153,6 +153,7 @@ class Exchange:
         if connection is not None:
             self._attach(connection)
         else:
+            self.deadline = self._services.loop.time() + self.endpoint.timeout
             self._task = self._services.spawn(self._dial(address, lease))
 
     async def _dial(self, address: Address, lease: Lease) -> None:
