@@ -38,9 +38,6 @@ class Router:
         self._by_host = _without(self._by_host.items(), app_id)
         self._by_port = _without(self._by_port.items(), app_id)
 
-    def __len__(self) -> int:
-        return len(self._by_host)
-
 
 def _without(routes: Iterable[tuple[K, Endpoint]], app_id: str) -> dict[K, Endpoint]:
     return {key: endpoint for key, endpoint in routes if endpoint.app_id != app_id}
