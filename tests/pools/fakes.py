@@ -63,8 +63,9 @@ class FakeContainer:
         self.calls: list[Call] = []
         self.stopped: list[float] = []
 
-    def become_ready(self) -> None:
-        self.listener.ready(Ready(addresses={"": Address(path="/nowhere")}, timings={"import": 5}))
+    def become_ready(self, *, reports_end: bool = True) -> None:
+        address = Address(path="/nowhere", reports_end=reports_end)
+        self.listener.ready(Ready(addresses={"": address}, timings={"import": 5}))
 
     def fail(self, message: str = "no", traceback: str = "") -> None:
         failure = Failed(phase="import", message=message, traceback=traceback)
@@ -92,6 +93,7 @@ class FakeContainer:
 class FakeEngine:
     def __init__(self) -> None:
         self.containers: list[FakeContainer] = []
+        self.shares_network = False
 
     def start(self, spec: ContainerSpec, listener: ContainerListener) -> FakeContainer:
         container = FakeContainer(spec, listener)
@@ -100,6 +102,9 @@ class FakeEngine:
 
     def warm(self, environment: ImageEnvironment) -> None:
         pass
+
+    async def only_one(self, function: FunctionSpec) -> bool:
+        return self.shares_network and bool(function.ports)
 
     async def close(self) -> None:
         pass

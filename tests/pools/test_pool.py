@@ -310,6 +310,55 @@ def test_stop_refuses_the_queue_and_ends_the_containers():
     run(test)
 
 
+def test_container_that_does_not_know_its_inputs_is_told_to_end_after_the_last_of_them():
+    async def test():
+        world = World(Scaling(max_inputs=2))
+        first, second = (asyncio.create_task(world.pool.acquire()) for _ in range(2))
+        await settle()
+        container = world.containers[0]
+        container.become_ready(reports_end=False)
+        leases = await first, await second
+        for lease in leases:
+            lease.address("")
+        world.pool.stop(3.0)
+        assert container.stopped == []
+        leases[0].finish()
+        assert container.stopped == []
+        leases[1].finish()
+        assert container.stopped == [30.0]
+        world.clock.advance(60)
+        assert container.stopped == [30.0]
+        container.die(0)
+        assert world.pool.stats.running == 0
+
+    run(test)
+
+
+@pytest.mark.parametrize("end", ["grace", "unreachable", "death"])
+def test_inputs_that_never_end_hold_such_a_container_only_so_long(end):
+    async def test():
+        world = World()
+        acquired = asyncio.create_task(world.pool.acquire())
+        await settle()
+        container = world.containers[0]
+        container.become_ready(reports_end=False)
+        lease = await acquired
+        lease.address("")
+        world.pool.stop(3.0)
+        if end == "grace":
+            world.clock.advance(2.9)
+            assert container.stopped == []
+            world.clock.advance(0.2)
+        elif end == "unreachable":
+            lease.container_unreachable()
+        else:
+            container.die()
+            world.clock.advance(60)
+        assert container.stopped == ([] if end == "death" else [0.0])
+
+    run(test)
+
+
 def test_min_containers_are_kept():
     async def test():
         world = World(Scaling(min_containers=2))

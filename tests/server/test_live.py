@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 
+import msgspec
 import pytest
 
 from pools.fakes import FakeEngine
@@ -11,7 +13,7 @@ from portico.control.runtime import ActivationError, Version
 from portico.server.live import LiveApps
 from portico.wire.container import CallResult, LogLine
 from portico.wire.image import ImageEnvironment, ImageSpec
-from portico.wire.manifest import AppManifest, FunctionSpec, MethodSpec, WebSpec
+from portico.wire.manifest import AppManifest, FunctionSpec, MethodSpec, Scaling, WebSpec
 
 
 class FakeRoutes:
@@ -227,3 +229,42 @@ def test_call_longer_than_its_timeout_is_cancelled():
         assert container.cancelled == [container.calls[0].input]
 
     run(test)
+
+
+def test_on_a_shared_network_a_port_passes_from_the_old_version_to_the_new_one():
+    async def test():
+        world = World()
+        world.engine.shares_network = True
+        await world.apps.activate(port_version(1))
+        pool = family(world).for_query(b"")
+        first = asyncio.create_task(pool.acquire())
+        await world.until_containers(1)
+        assert pool.scaling.max_containers == 1
+        old = world.engine.containers[0]
+        old.become_ready(reports_end=False)
+        lease = await first
+        lease.address("")
+        await world.apps.activate(port_version(2))  # without a second container to wait for
+        lease.finish()
+        assert old.stopped
+        old.die(0)
+        waiting = asyncio.create_task(family(world).for_query(b"").acquire())
+        await world.until_containers(2)
+        world.engine.containers[1].become_ready(reports_end=False)
+        assert (await waiting).member.state.value == "ready"
+
+    run(test)
+
+
+def port_version(number: int) -> Version:
+    made = version(number)
+    (function,) = made.manifest.functions
+    web = WebSpec(kind="web_server", port=8000)
+    scaling = Scaling(min_containers=0, max_containers=5, buffer_containers=0)
+    function = msgspec.structs.replace(function, methods=(MethodSpec(web=web),), scaling=scaling)
+    manifest = msgspec.structs.replace(made.manifest, functions=(function,))
+    return dataclasses.replace(made, manifest=manifest)
+
+
+def family(world: World):
+    return world.routes.hosts["h"].pools

@@ -10,7 +10,7 @@ from portico.wire.api import FunctionInfo
 from portico.wire.manifest import AppManifest, FunctionSpec, MethodSpec, NamedSecret, WebKind
 from portico.wire.names import app_name_problem
 
-NOT_SERVED: frozenset[WebKind] = frozenset({"wsgi_app", "web_server"})
+NOT_SERVED: frozenset[WebKind] = frozenset({"wsgi_app"})
 """Kinds of web function that can be declared and that no container of this version serves."""
 
 
@@ -52,7 +52,7 @@ def warnings(manifest: AppManifest) -> Iterator[str]:
         if method.web is not None and method.web.kind in NOT_SERVED:
             yield (
                 f"{public} is a {method.web.kind}, which this version of Portico does not serve: "
-                "its requests get 503 (fastapi_endpoint and asgi_app are served)"
+                "its requests get 503 (fastapi_endpoint, asgi_app and web_server are served)"
             )
 
 

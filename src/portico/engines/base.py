@@ -8,6 +8,7 @@ from typing import Protocol
 from portico.sandboxes.base import Sandboxed
 from portico.wire.container import CallResult, ContainerExit, ContainerSpec, Ready
 from portico.wire.image import ImageEnvironment
+from portico.wire.manifest import FunctionSpec
 
 
 class ContainerListener(Protocol):
@@ -38,6 +39,9 @@ class Engine(Protocol):
 
     def warm(self, environment: ImageEnvironment) -> None:
         """Prepare to start containers of an image quickly. Best effort, returns at once."""
+
+    async def only_one(self, function: FunctionSpec) -> bool:
+        """Whether only one container of `function` can exist at a time, for the sake of a port that it listens on."""
 
     async def close(self) -> None:
         """End every container, waiting for all of them to be gone."""

@@ -18,6 +18,7 @@ from portico.wire.container import (
     Ready,
 )
 from portico.wire.image import ImageEnvironment
+from portico.wire.manifest import FunctionSpec
 
 
 class LocalEngine:
@@ -35,6 +36,10 @@ class LocalEngine:
     def warm(self, environment: ImageEnvironment) -> None:
         """Prepare to start containers of an image quickly."""
         self._sandbox.warm(environment)
+
+    async def only_one(self, function: FunctionSpec) -> bool:
+        """Whether its containers would take each other's port."""
+        return bool(function.ports) and await self._sandbox.shares_network()
 
     async def close(self) -> None:
         """End every container, waiting for all of them to be gone."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from portico.engines.base import Container
+from portico.pools.clock import Timer
 from portico.wire.container import Address, Call, CallResult, ContainerExit, Ready
 
 STOP_GRACE = 30.0  # seconds from SIGTERM to SIGKILL (SPEC §7)
@@ -28,6 +29,9 @@ class MemberOwner(Protocol):
 
     def now(self) -> float:
         """The pool's clock, in seconds."""
+
+    def call_at(self, when: float, callback: Callable[[], None]) -> Timer:
+        """Call back when the pool's clock says `when`."""
 
     def member_ready(self, member: Member) -> None:
         """`member` has slots to give."""
@@ -132,6 +136,7 @@ class Member:
         self.timings: dict[str, float] = {}
         self.leases: dict[int, Lease] = {}
         self.container: Container | None = None
+        self._last_call: Timer | None = None  # when a stop that waits for inputs waits no longer
 
     @property
     def free(self) -> int:
@@ -196,13 +201,24 @@ class Member:
         self.owner.member_left(self)
 
     def stop(self, grace: float) -> None:
-        """End the container: SIGTERM, `grace` seconds, SIGKILL."""
-        if self.state in (State.STOPPING, State.GONE):
+        """End the container: SIGTERM, `grace` seconds, SIGKILL.
+
+        A container that does not know when its inputs end gets its SIGTERM only after the last of them.
+        """
+        if self.state is State.GONE or (self.state is State.STOPPING and self._last_call is None):
             return
         was_live = self.live
         self.state = State.STOPPING
         if was_live:
             self.owner.member_left(self)
+        if grace > 0 and self.leases and not all(a.reports_end for a in self.addresses.values()):
+            if self._last_call is None:
+                deadline = self.owner.now() + grace
+                self._last_call = self.owner.call_at(deadline, self.condemn)
+            return
+        if self._last_call is not None:
+            self._last_call.cancel()
+            self._last_call = None
         if self.container is not None:
             self.container.stop(grace)
 
@@ -231,7 +247,7 @@ class Member:
             return
         if not self.leases:
             self.idle_since = self.owner.now()
-            if self.state is State.DRAINING:
+            if self.state is State.DRAINING or self._last_call is not None:
                 self.stop(STOP_GRACE)
         self.owner.slots_freed(self, count)
 
@@ -243,6 +259,9 @@ class Member:
     def exited(self, exit: ContainerExit) -> None:
         before, was_live = self.state, self.live
         self.state = State.GONE
+        if self._last_call is not None:
+            self._last_call.cancel()
+            self._last_call = None
         if was_live:
             self.owner.member_left(self)
         for lease in tuple(self.leases.values()):

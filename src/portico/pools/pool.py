@@ -224,6 +224,10 @@ class Pool:
         """The pool's clock, in seconds."""
         return self._clock.time()
 
+    def call_at(self, when: float, callback: Callable[[], None]) -> Timer:
+        """Call back when the pool's clock says `when`."""
+        return self._clock.call_at(when, callback)
+
     def member_ready(self, member: Member) -> None:
         """`member` has slots to give."""
         self._ready.append(member)

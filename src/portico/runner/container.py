@@ -9,6 +9,7 @@ import os
 import resource
 import signal
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -27,6 +28,7 @@ from portico.runner.loading import (
     load,
     prepare_imports,
 )
+from portico.runner.network import enter_own_network
 from portico.runner.threads import allow_threads, await_worker_threads
 from portico.runner.tracebacks import report
 from portico.runner.websockets import WebSockets
@@ -119,12 +121,16 @@ class Container:
         self._timings: dict[str, float] = {}
         self._stopping = asyncio.Event()
         self._closing: set[asyncio.Task[None]] = set()
+        self._network: subprocess.Popen[bytes] | None = None
+        self._lost_server = False
 
     def start(self) -> None:
         """Everything up to the first input. Raises `StartFailed`."""
         if self._start.asked_at is not None:
             self._timings["boot"] = (time.monotonic() - self._start.asked_at) * 1000
         spec = self._spec
+        with self._phase("boot"):
+            self._enter_network()
         with self._phase("import"):
             prepare_imports(spec)
             target = load(spec.function)
@@ -138,11 +144,11 @@ class Container:
             self._run_hooks(self._loaded.hooks.enter)
         await_worker_threads(self._inputs)
         with self._phase("app"):
-            accounts = Accounts(self._inputs, self._websockets)
+            accounts = self._accounts()
             for name, (function, web) in self._loaded.web.items():
                 self._endpoints[name] = kinds.build(WebMethod(name, function, web), accounts)
-        with self._phase("lifespan"):
-            for endpoint in self._endpoints.values():
+        for endpoint in self._endpoints.values():
+            with self._phase(endpoint.startup_phase):
                 self._loop.run_until_complete(endpoint.startup())
         with self._phase("boot"):
             self._calls = Calls(
@@ -153,13 +159,34 @@ class Container:
             )
             self._addresses = self._loop.run_until_complete(self._listen())
 
+    def _enter_network(self) -> None:
+        network = self._start.network
+        if network is not None and network.helper:
+            self._network = enter_own_network(network.helper)
+
+    def _accounts(self) -> Accounts:
+        network = self._start.network
+        return Accounts(
+            inputs=self._inputs,
+            websockets=self._websockets,
+            server_ended=self._server_ended,
+            shared_because=network.shared_because if network is not None else "",
+            network_helper=self._network.pid if self._network is not None else None,
+        )
+
+    def _server_ended(self, reason: str) -> None:
+        """A server that the user's function has started is gone: so is what this container is for."""
+        print(reason, file=sys.stderr, flush=True)
+        self._lost_server = True
+        self._stopping.set()
+
     def serve(self) -> int:
         """Take inputs until SIGTERM, then end in order. Returns the exit status."""
         self._loop.run_until_complete(self._serve())
         failed = [hook for hook in self._loaded.hooks.exit if not self._put_away(hook)]
         self._loop.run_until_complete(self._control.close())
         self._loop.run_until_complete(self._loop.shutdown_asyncgens())
-        return 1 if failed else 0
+        return 1 if failed or self._lost_server else 0
 
     def _put_away(self, hook: Any) -> bool:
         """Run one exit hook; what it raises is printed, for the other hooks have work of their own."""

@@ -21,7 +21,7 @@ from portico.runner.inputs import Inputs
 from portico.runner.joining import JoiningTransport
 from portico.runner.lifespan import Lifespan
 from portico.runner.websockets import WebSockets
-from portico.wire.container import INPUT_HEADER, Address
+from portico.wire.container import INPUT_HEADER, Address, StartPhase
 
 KEEP_ALIVE = 30 * 24 * 3600  # seconds; the gateway decides how long idle connections live
 BACKLOG = 2048
@@ -35,6 +35,8 @@ WS_PROTOCOLS = (
 
 class AsgiEndpoint:
     """One ASGI app on one unix socket."""
+
+    startup_phase: StartPhase = "lifespan"
 
     def __init__(self, app: App, inputs: Inputs, websockets: WebSockets) -> None:
         self._lifespan = Lifespan(app)

@@ -55,5 +55,8 @@ class Sandbox(Protocol):
     def warm(self, environment: ImageEnvironment) -> None:
         """Prepare an image (the process sandbox boots its zygote). Returns at once."""
 
+    async def shares_network(self) -> bool:
+        """Whether containers share one network, so that only one of them at a time can listen on a port."""
+
     async def close(self) -> None:
         """End every container and helper process, waiting until all are gone."""

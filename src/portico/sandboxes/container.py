@@ -18,6 +18,7 @@ from portico.sandboxes.base import LogSink, SandboxListener
 from portico.sandboxes.environment import container_variables
 from portico.sandboxes.ledger import Ledger
 from portico.sandboxes.logs import LogPipe
+from portico.sandboxes.network import Networks
 from portico.sandboxes.zygote import SandboxError, Zygote
 from portico.wire.container import (
     Call,
@@ -83,12 +84,14 @@ class ProcessContainer:
         *,
         run_dir: Path,
         ledger: Ledger,
+        networks: Networks,
         logs: LogSink,
     ) -> None:
         self.folder = str(run_dir.resolve() / spec.container_id)
         self._spec = spec
         self._listener = listener
         self._ledger = ledger
+        self._networks = networks
         self._logs = logs
         self._loop = asyncio.get_running_loop()
         self._asked_at = time.monotonic()
@@ -138,6 +141,7 @@ class ProcessContainer:
             sockets=str(self._ledger.sockets),
             variables=variables,
             asked_at=self._asked_at,
+            network=await self._networks.choose() if self._spec.function.ports else None,
         )
         control = self._control = ControlStream(self._received)
         await self._fork(booted, control, pipes)

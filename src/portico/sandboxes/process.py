@@ -10,6 +10,7 @@ from typing import Any
 from portico.sandboxes.base import LogSink, SandboxListener
 from portico.sandboxes.container import ProcessContainer
 from portico.sandboxes.ledger import Ledger
+from portico.sandboxes.network import Networks
 from portico.sandboxes.zygote import SandboxError, Zygote
 from portico.wire.container import ContainerSpec
 from portico.wire.image import ImageEnvironment
@@ -34,12 +35,14 @@ class ProcessSandbox:
         *,
         zygote_idle: float = ZYGOTE_IDLE,
         stop_grace: float = STOP_GRACE,
+        networks: Networks | None = None,
     ) -> None:
         self._run_dir = run_dir
         self._logs = logs
         self._zygote_idle = zygote_idle
         self._stop_grace = stop_grace
         self._ledger = Ledger(run_dir)
+        self._networks = networks or Networks()
         self._zygotes: dict[ImageEnvironment, Zygote] = {}
         self._idle: dict[ImageEnvironment, asyncio.TimerHandle] = {}
         self._users: dict[ImageEnvironment, int] = {}
@@ -50,11 +53,20 @@ class ProcessSandbox:
     def start(self, spec: ContainerSpec, listener: SandboxListener) -> ProcessContainer:
         """Begin to start a container and return at once."""
         container = ProcessContainer(
-            spec, listener, run_dir=self._run_dir, ledger=self._ledger, logs=self._logs
+            spec,
+            listener,
+            run_dir=self._run_dir,
+            ledger=self._ledger,
+            networks=self._networks,
+            logs=self._logs,
         )
         self._containers.add(container)
         self._spawn(self._run(container, spec.environment))
         return container
+
+    async def shares_network(self) -> bool:
+        """Whether this machine has one network for all containers."""
+        return bool((await self._networks.choose()).shared_because)
 
     def warm(self, environment: ImageEnvironment) -> None:
         """Boot the image's zygote."""

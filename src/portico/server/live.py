@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Protocol, cast
+
+import msgspec
 
 from portico.control.runtime import ActivationError, Version
 from portico.engines.base import Engine
@@ -44,13 +46,23 @@ class LiveApp:
     """One version with its pools."""
 
     def __init__(
-        self, version: Version, engine: Engine, input_ids: itertools.count[int], logs: LogSink
+        self,
+        version: Version,
+        engine: Engine,
+        input_ids: itertools.count[int],
+        logs: LogSink,
+        alone: Collection[str] = (),
     ) -> None:
+        """`alone` are functions of which this machine can have but one container at a time."""
         self.version = version
+        self.alone = alone
         self._engine = engine
         self._input_ids = input_ids
         self._logs = logs
-        self.families = {f.name: self._family(f) for f in version.manifest.functions}
+        self.families = {
+            f.name: self._family(_single(f) if f.name in alone else f)
+            for f in version.manifest.functions
+        }
 
     def _family(self, function: FunctionSpec) -> PoolFamily:
         def make_pool(values: Mapping[str, ParameterValue]) -> Pool:
@@ -158,7 +170,9 @@ class LiveApps:
     async def activate(self, version: Version) -> None:
         """See `Runtime.activate`."""
         old = self._apps.get(version.app_id)
-        new = LiveApp(version, self._engine, self._input_ids, self._logs)
+        functions = version.manifest.functions
+        alone = [f.name for f in functions if await self._engine.only_one(f)]
+        new = LiveApp(version, self._engine, self._input_ids, self._logs, alone)
         new.warm()
         if old is not None:
             await self._prepare(new, old)
@@ -177,6 +191,8 @@ class LiveApps:
         """Have containers of the new version ready for the work that the old one has now."""
         work = []
         for name, family in new.families.items():
+            if name in new.alone:  # its container starts when the old one has gone
+                continue
             for values, pool in _in_use(old, name):
                 successor = _successor(family, values)
                 if successor is not None:
@@ -307,6 +323,13 @@ class LiveApps:
             raise
         lease.finish()
         return answer
+
+
+def _single(function: FunctionSpec) -> FunctionSpec:
+    scaling = function.scaling
+    bounds = {"max_containers": 1, "min_containers": min(scaling.min_containers, 1)}
+    scaling = msgspec.structs.replace(scaling, **bounds, buffer_containers=0)
+    return msgspec.structs.replace(function, scaling=scaling)
 
 
 def _in_use(app: LiveApp, name: str) -> list[tuple[dict[str, ParameterValue], Pool]]:

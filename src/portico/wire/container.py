@@ -59,6 +59,17 @@ class Address(msgspec.Struct, frozen=True, kw_only=True):
     reports_end: bool = True
 
 
+class Network(msgspec.Struct, frozen=True, kw_only=True):
+    """The network of a container in which a server listens on a port.
+
+    `helper` is the command line that makes a network namespace with a way out and runs the command behind it in
+    there. It is empty where containers have to share the machine's network, and `shared_because` says why.
+    """
+
+    helper: tuple[str, ...] = ()
+    shared_because: str = ""
+
+
 # ---- to the container
 
 
@@ -66,7 +77,8 @@ class Start(msgspec.Struct, frozen=True, tag="start", kw_only=True):
     """First frame: become this container. `folder` is the container's own, `sockets` where to listen.
 
     `variables` is the whole environment of the process. `asked_at` is the monotonic clock, in seconds, when
-    the container was asked for: the phase ``boot`` counts from there.
+    the container was asked for: the phase ``boot`` counts from there. `network` is None where no server of the
+    function listens on a port.
     """
 
     spec: ContainerSpec
@@ -74,6 +86,7 @@ class Start(msgspec.Struct, frozen=True, tag="start", kw_only=True):
     sockets: str = ""
     variables: dict[str, str] = {}
     asked_at: float | None = None
+    network: Network | None = None
 
 
 class Cancel(msgspec.Struct, frozen=True, tag="cancel", kw_only=True):

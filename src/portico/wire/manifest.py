@@ -109,6 +109,11 @@ class FunctionSpec(msgspec.Struct, frozen=True, kw_only=True):
     startup_timeout: float = 300.0
     enable_memory_snapshot: bool = False
 
+    @property
+    def ports(self) -> tuple[int, ...]:
+        """The ports on which servers of a container listen."""
+        return tuple(m.web.port for m in self.methods if m.web and m.web.port is not None)
+
     def public_name(self, method: MethodSpec) -> str:
         """``function`` or ``Class.method``: the name listings and URLs are made of."""
         return f"{self.name}.{method.name}" if self.is_class else self.name

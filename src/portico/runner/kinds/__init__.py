@@ -6,11 +6,15 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from portico.runner.failures import CannotServe
-from portico.runner.kinds import asgi_app, fastapi_endpoint
+from portico.runner.kinds import asgi_app, fastapi_endpoint, web_server
 from portico.runner.kinds.base import Accounts, Builder, Endpoint, WebMethod
 
 BUILDERS: Mapping[str, Builder] = MappingProxyType(
-    {"asgi_app": asgi_app.build, "fastapi_endpoint": fastapi_endpoint.build}
+    {
+        "asgi_app": asgi_app.build,
+        "fastapi_endpoint": fastapi_endpoint.build,
+        "web_server": web_server.build,
+    }
 )
 
 

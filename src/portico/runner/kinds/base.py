@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Protocol
 
 from portico.runner.inputs import Inputs
 from portico.runner.websockets import WebSockets
-from portico.wire.container import Address
+from portico.wire.container import Address, StartPhase
 from portico.wire.manifest import WebSpec
 
 
@@ -20,14 +20,25 @@ class WebMethod(NamedTuple):
 
 
 class Accounts(NamedTuple):
-    """Where an endpoint registers what it is working on."""
+    """The container around an endpoint: where it registers what it works on, and what it has to know.
+
+    `server_ended` takes the news that a server the endpoint depends on is gone, with the reason: the container
+    ends. `shared_because` says why the container has no network of its own, and `network_helper` is the process
+    that keeps the one it has.
+    """
 
     inputs: Inputs
     websockets: WebSockets
+    server_ended: Callable[[str], None]
+    shared_because: str = ""
+    network_helper: int | None = None
 
 
 class Endpoint(Protocol):
     """One web method being served. The methods are called once each, in this order."""
+
+    startup_phase: StartPhase
+    """What a failure of `startup` is a failure of."""
 
     async def startup(self) -> None:
         """Get ready for requests. Raises the user's exceptions, or `CannotServe`."""

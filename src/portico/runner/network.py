@@ -1,0 +1,100 @@
+"""Moves a container into a network namespace of its own (namespaces(7), user_namespaces(7)).
+
+The helper that the sandbox has found makes the namespace and runs a command in there, which waits for as long as
+this process lives: it reads a pipe whose other end is here. The container joins that command's namespaces, so it
+needs no rights of its own, and nothing of the helper can outlive it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import select
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+from portico.runner.failures import CannotServe
+
+CLONE_NEWUSER = 0x10000000  # <linux/sched.h>
+CLONE_NEWNET = 0x40000000
+HOLDER = ("sh", "-c", "echo inside; exec cat >/dev/null")
+PATIENCE = 10.0  # seconds
+
+
+def enter_own_network(helper: tuple[str, ...]) -> subprocess.Popen[bytes]:
+    """Join a new network namespace; to be called while this process has one thread.
+
+    Returns the helper, whose standard input must stay open for as long as the network is needed. Raises
+    `CannotServe`.
+    """
+    process = subprocess.Popen(
+        [*helper, *HOLDER],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,  # signals to the container's group are for the user's server
+    )
+    try:
+        _await_holder(process)
+        _join(_holder(process.pid))
+    except OSError as error:
+        process.kill()
+        raise CannotServe(f"the container cannot have a network of its own: {error}") from error
+    return process
+
+
+def _await_holder(process: subprocess.Popen[bytes]) -> None:
+    assert process.stdout is not None
+    assert process.stderr is not None
+    ready, _, _ = select.select([process.stdout], [], [], PATIENCE)
+    if ready and process.stdout.readline():
+        return
+    process.kill()
+    said = process.stderr.read().decode("utf-8", "replace").strip()
+    raise OSError(said or f"its helper was not ready within {PATIENCE:g} seconds")
+
+
+def _holder(helper: int) -> int:
+    """The command that the helper runs in the namespaces; it is the helper's only child."""
+    children = Path(f"/proc/{helper}/task/{helper}/children").read_text().split()
+    if not children:
+        raise OSError("its helper has ended")
+    return int(children[0])
+
+
+def _join(holder: int) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    user, group = os.geteuid(), os.getegid()
+    theirs = f"/proc/{holder}/ns"
+    network = os.open(f"{theirs}/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        if os.stat(f"{theirs}/user").st_ino != os.stat("/proc/self/ns/user").st_ino:
+            _enter_user_namespace(libc, f"{theirs}/user")
+        _checked(libc.setns, network, CLONE_NEWNET)
+    finally:
+        os.close(network)
+    if os.geteuid() != user:
+        _become_again(libc, user, group)
+
+
+def _enter_user_namespace(libc: ctypes.CDLL, path: str) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        _checked(libc.setns, descriptor, CLONE_NEWUSER)
+    finally:
+        os.close(descriptor)
+
+
+def _become_again(libc: ctypes.CDLL, user: int, group: int) -> None:
+    """The user is root in the helper's namespace; in one more it is itself again, as programs may insist."""
+    _checked(libc.unshare, CLONE_NEWUSER)
+    Path("/proc/self/setgroups").write_text("deny")
+    Path("/proc/self/uid_map").write_text(f"{user} 0 1")
+    Path("/proc/self/gid_map").write_text(f"{group} 0 1")
+
+
+def _checked(call: Callable[..., int], *arguments: int) -> None:
+    if call(*arguments) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))

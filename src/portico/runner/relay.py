@@ -1,0 +1,139 @@
+"""Bytes between a unix socket, where the gateway dials, and the port of a server in the container."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import cast
+
+BACKLOG = 2048
+HIGH_WATER = 256 * 1024  # bytes of unsent data at which the other side is paused
+
+Target = tuple[str, int]
+
+
+class Relay:
+    """Takes connections at a unix socket and passes each on to one of its own to `target`, a host and a port.
+
+    `refused` is called when the target accepts no connection; the one that waited for it is closed.
+    """
+
+    def __init__(self, target: Target, refused: Callable[[], None]) -> None:
+        self.target = target
+        self.refused = refused
+        self.fronts: set[Front] = set()
+        self._server: asyncio.AbstractServer | None = None
+
+    async def listen(self, path: str) -> None:
+        """Take connections at `path`."""
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_unix_server(lambda: Front(self), path, backlog=BACKLOG)
+
+    def close(self) -> None:
+        """Take no more, and end those that are there."""
+        if self._server is not None:
+            self._server.close()
+        for front in tuple(self.fronts):
+            front.close()
+
+
+class Side(asyncio.Protocol):
+    """One end of a relayed connection: what it reads the other writes, no faster than that can send.
+
+    An end of stream ends both: the gateway closes a connection only when its exchange is over, and an HTTP server
+    only when it has said everything.
+    """
+
+    def __init__(self) -> None:
+        self.other: Side | None = None
+        self.transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+        self.transport.set_write_buffer_limits(high=HIGH_WATER)
+
+    def data_received(self, data: bytes) -> None:
+        if self.other is not None and self.other.transport is not None:
+            self.other.transport.write(data)
+
+    def pause_writing(self) -> None:
+        if self.other is not None and self.other.transport is not None:
+            self.other.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        other = self.other
+        if other is not None and other.transport is not None and not other.transport.is_closing():
+            other.transport.resume_reading()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.transport = None
+        if self.other is not None:
+            self.other.other = None
+            self.other.end(broken=exc is not None)
+            self.other = None
+
+    def end(self, broken: bool) -> None:
+        """The other side is gone; `broken` says that it did not end in order."""
+        if self.transport is None:
+            return
+        if broken:
+            self.transport.abort()
+        else:
+            self.transport.close()
+
+
+class Front(Side):
+    """The gateway's side. What it says before the server has accepted the other side waits."""
+
+    def __init__(self, relay: Relay) -> None:
+        super().__init__()
+        self._relay = relay
+        self._early: list[bytes] = []
+        self._dialling: asyncio.Task[None] | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._relay.fronts.add(self)
+        self._dialling = asyncio.get_running_loop().create_task(self._dial())
+
+    def data_received(self, data: bytes) -> None:
+        if self.other is not None:
+            super().data_received(data)
+            return
+        # Pausing before the first bytes would be simpler, and uvloop starts to read all the same.
+        self._early.append(data)
+        if self.transport is not None:
+            self.transport.pause_reading()
+
+    async def _dial(self) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            _, back = await loop.create_connection(Side, *self._relay.target)
+        except ConnectionRefusedError:
+            self._relay.refused()
+            self.close()
+            return
+        except OSError:  # too many open files, and the like: a fault of this connection only
+            self.close()
+            return
+        finally:
+            self._dialling = None
+        if self.transport is None or self.transport.is_closing():
+            back.end(broken=False)
+            return
+        self.other, back.other = back, self
+        if self._early:
+            super().data_received(b"".join(self._early))
+            self._early.clear()
+            self.transport.resume_reading()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._relay.fronts.discard(self)
+        if self._dialling is not None:
+            self._dialling.cancel()
+        super().connection_lost(exc)
+
+    def close(self) -> None:
+        """Send what is buffered, then close."""
+        if self.transport is not None:
+            self.transport.close()
