@@ -5,9 +5,15 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from driver import Portico
+
+from browser import open_browser, open_page
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
 
 Users = Callable[[], Portico]
 
@@ -61,3 +67,17 @@ def users(tmp_path: Path, images: Path) -> Iterator[Users]:
             return portico
 
         yield make
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """The system's Chromium. Skips where there is none."""
+    with open_browser() as opened:
+        yield opened
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """A fresh page of it."""
+    with open_page(browser) as opened:
+        yield opened
