@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -8,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from driver import Portico
+from driver import ORDINARY, Portico, as_ordinary
 
 from browser import open_browser, open_page
 
@@ -67,6 +68,18 @@ def users(tmp_path: Path, images: Path) -> Iterator[Users]:
             return portico
 
         yield make
+
+
+@pytest.fixture
+def ordinary() -> Iterator[Portico]:
+    """A user who is not root; to be used as root, on Linux."""
+    with tempfile.TemporaryDirectory(prefix="portico-ordinary-") as name:
+        folder = Path(name)
+        with Portico(folder, None, prefix=as_ordinary()) as portico:
+            portico.env["UV_CACHE_DIR"] = str(folder / "cache")
+            for path in (folder, *folder.iterdir()):
+                os.chown(path, ORDINARY, ORDINARY)
+            yield portico
 
 
 @pytest.fixture(scope="module")

@@ -118,8 +118,10 @@ class Deployed:
 class Portico:
     """One user: a state folder, a folder of scripts, and the command in an environment that names both."""
 
-    def __init__(self, folder: Path, images: Path | None) -> None:
+    def __init__(self, folder: Path, images: Path | None, prefix: Sequence[str] = ()) -> None:
+        """`prefix` is a command line that runs the command behind it."""
         self.folder = folder
+        self._prefix = prefix
         self.state = folder / "state"
         self.work = folder / "work"
         self.work.mkdir(parents=True)
@@ -177,7 +179,7 @@ class Portico:
     ) -> subprocess.CompletedProcess[str]:
         """Run the command to its end, which must be with exit code `status`."""
         done = subprocess.run(
-            command(*arguments),
+            [*self._prefix, *command(*arguments)],
             input=stdin,
             capture_output=True,
             text=True,
@@ -194,7 +196,7 @@ class Portico:
 
     def begin(self, *arguments: str | Path) -> Running:
         """Start the command in the background; it is ended with this user."""
-        running = Running(command(*arguments), self.env, self.work)
+        running = Running([*self._prefix, *command(*arguments)], self.env, self.work)
         self._running.append(running)
         return running
 
@@ -299,6 +301,35 @@ class Stream:
             assert self._answered.wait_for(lambda: self.last == text, DEADLINE), (
                 f"{text!r} never came; the last answer was {self.last!r}"
             )
+
+
+# ---- a user who is not root
+
+ORDINARY = 54321  # user and group id
+
+
+def as_ordinary() -> list[str]:
+    """A command line that runs the one behind it without root's rights.
+
+    Python and the checkout may lie below a folder that only root may enter, such as root's home. For this command
+    alone, in a mount namespace of its own, such a folder holds nothing but them, and is open.
+    """
+    needed = [Path(sys.base_prefix).resolve(), Path(__file__).resolve().parents[2]]
+    script = ["set -e", "aside=$(mktemp -d)"]
+    closed = {c for path in needed if (c := _closed_folder(path)) is not None}
+    inside = [(folder, path) for folder in closed for path in needed if folder in path.parents]
+    for number, (_, path) in enumerate(inside):
+        script += [f"mkdir $aside/{number}", f"mount --bind {path} $aside/{number}"]
+    script += [f"mount -t tmpfs -o mode=755 tmpfs {folder}" for folder in closed]
+    for number, (_, path) in enumerate(inside):
+        script += [f"mkdir -p {path}", f"mount --move $aside/{number} {path}"]
+    script += [f'exec setpriv --reuid={ORDINARY} --regid={ORDINARY} --clear-groups "$@"']
+    return ["unshare", "--mount", "sh", "-c", "\n".join(script), "sh"]
+
+
+def _closed_folder(path: Path) -> Path | None:
+    """The topmost folder above `path` that others than its owner may not enter."""
+    return next((p for p in reversed(path.parents) if not p.stat().st_mode & 0o001), None)
 
 
 # ---- processes

@@ -8,7 +8,6 @@ import os
 import shutil
 import signal
 import socket
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -133,62 +132,6 @@ def test_two_containers_listen_on_one_port_that_the_machine_has_taken(
             assert not address(watchers[0]).reports_end
 
     run(main())
-
-
-@own_network
-@pytest.mark.skipif(
-    os.geteuid() != 0 or shutil.which("ip") is None, reason="makes a host in a network namespace"
-)
-def test_a_container_reaches_a_host_outside(tmp_path: Path, bare: ImageEnvironment) -> None:
-    async def main(url: str) -> None:
-        code = function(
-            "import urllib.request\n"
-            f"print('outside says', urllib.request.urlopen({url!r}, timeout=10).read())\n"
-            "import subprocess, sys\n"
-            f"subprocess.Popen([sys.executable, '-m', 'http.server', '{PORT}'])"
-        )
-        async with Machine(tmp_path) as machine:
-            await machine.ready(bare, code, kind="web_server", web=web())
-            await machine.logs.until("outside says b'greetings'")
-
-    with outside_host() as url:
-        run(main(url))
-
-
-@contextlib.contextmanager
-def outside_host() -> Iterator[str]:
-    """A web server in a network namespace of its own, two hops from a container."""
-    name = f"portico-{os.getpid()}"
-    link, subnet = f"pt{os.getpid() % 100000}", "198.18.77"
-    for command in (
-        f"netns add {name}",
-        f"link add {link} type veth peer name outside netns {name}",
-        f"addr add {subnet}.1/30 dev {link}",
-        f"link set {link} up",
-        f"-n {name} addr add {subnet}.2/30 dev outside",
-        f"-n {name} link set outside up",
-    ):
-        subprocess.run(["ip", *command.split()], check=True)
-    program = (
-        "import http.server as h\n"
-        "class H(h.BaseHTTPRequestHandler):\n"
-        "    def do_GET(self):\n"
-        "        self.send_response(200); self.end_headers(); self.wfile.write(b'greetings')\n"
-        "s = h.HTTPServer(('0.0.0.0', 80), H); print('up', flush=True); s.serve_forever()\n"
-    )
-    python = shutil.which("python3") or "python3"
-    host = subprocess.Popen(
-        ["ip", "netns", "exec", name, python, "-c", program], stdout=subprocess.PIPE
-    )
-    try:
-        assert host.stdout is not None
-        assert host.stdout.readline() == b"up\n"
-        yield f"http://{subnet}.2/"
-    finally:
-        host.kill()
-        host.wait()
-        host.stdout.close()  # type: ignore[union-attr]
-        subprocess.run(["ip", "netns", "delete", name], check=True)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
