@@ -6,6 +6,7 @@ import asyncio
 import json
 
 import h11
+import pytest
 
 from gateway.world import Connection, World, header, hello, run
 from portico.wire.manifest import Scaling
@@ -351,5 +352,37 @@ def test_own_port_outlives_its_app_and_is_never_given_to_two():
             client.send(GET)
             assert (await client.response())[0].status_code == 404
             assert await gateway.open_port(world.own_port) == world.own_port
+
+    run(test)
+
+
+@pytest.mark.parametrize(
+    ("answer", "connections"),
+    [
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok", 1),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nConnection: Close\r\n\r\nok", 2),
+        (b"HTTP/1.0 200 OK\r\ncontent-length: 2\r\n\r\nok", 2),
+        (b"HTTP/1.0 200 OK\r\ncontent-length: 2\r\nconnection: keep-alive\r\n\r\nok", 1),
+    ],
+    ids=["1.1", "1.1 close", "1.0", "1.0 keep-alive"],
+)
+def test_connection_to_a_container_is_used_again_where_the_answer_allows_it(answer, connections):
+    # Nobody closes here: a server that does so would race with the next request.
+    seen = set()
+
+    async def handler(connection: Connection):
+        seen.add(connection)
+        while await connection.request():
+            connection.raw(answer)
+            connection.h11 = h11.Connection(h11.SERVER)
+            connection.ended()
+
+    async def test():
+        async with World(handler) as world:
+            client = await world.connect()
+            for _ in range(2):
+                client.send(b"POST / HTTP/1.1\r\nHost: h\r\n\r\n")
+                assert (await client.response())[1] == b"ok"
+            assert len(seen) == connections
 
     run(test)

@@ -48,8 +48,8 @@ REQUEST_FIELDS: dict[bytes, int] = {
     b"expect": EXPECT,
 }
 RESPONSE_FIELDS: dict[bytes, int] = {
-    b"connection": CONNECTION,
-    b"upgrade": UPGRADE,
+    b"connection": HOP,
+    b"upgrade": HOP,
     b"content-length": CONTENT_LENGTH,
     b"transfer-encoding": TRANSFER_ENCODING,
     b"keep-alive": HOP,
@@ -251,7 +251,6 @@ class ResponseHead:
 
     __slots__ = (
         "chunked",
-        "connection",
         "content_length",
         "input_ended",
         "lines",
@@ -265,7 +264,6 @@ class ResponseHead:
         self.lines: list[bytes] = []
         self.content_length: bytes | None = None
         self.chunked = False
-        self.connection: bytes | None = None
         self.input_ended: bytes | None = None
         for name, value in headers:
             meaning = RESPONSE_FIELDS.get(name.lower())
@@ -275,8 +273,6 @@ class ResponseHead:
                 self.content_length = value
             elif meaning == TRANSFER_ENCODING:
                 self.chunked = True
-            elif meaning == CONNECTION:
-                self.connection = value.lower()
             elif meaning == ENDED:
                 self.input_ended = value
 

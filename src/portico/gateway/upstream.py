@@ -67,6 +67,7 @@ class UpstreamConnection(FlowControlledProtocol):
         "_done",
         "_head",
         "_headers",
+        "_keep_alive",
         "_parser",
         "_reason",
         "key",
@@ -85,6 +86,7 @@ class UpstreamConnection(FlowControlledProtocol):
         self._reason = b""
         self._headers: list[Header] = []  # of the head, then of the trailers
         self._done = False
+        self._keep_alive = False  # whether another response may follow (RFC 9112 §9.3)
 
     # -- asyncio
 
@@ -154,6 +156,7 @@ class UpstreamConnection(FlowControlledProtocol):
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()
         self._head = head = ResponseHead(status, self._reason, self._headers)
+        self._keep_alive = self._parser.should_keep_alive()
         self._headers = []
         receiver = self.receiver
         if receiver is None:
@@ -181,10 +184,7 @@ class UpstreamConnection(FlowControlledProtocol):
     def release(self, reusable: bool) -> None:
         """The exchange is over: keep the connection for the next one, or close it."""
         self.receiver = None
-        head = self._head
-        if head is not None and head.connection is not None and b"close" in head.connection:
-            reusable = False
-        if not reusable or self.closing:
+        if not reusable or not self._keep_alive or self.closing:
             self.close()
             return
         self.resume_reading()
