@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 from benchmarks.model import Suite
-from benchmarks.suites import cold_start, reload, serve, throughput
+from benchmarks.suites import cold_start, reload, serve, throughput, web_server
 
-SUITES: tuple[Suite, ...] = (throughput.SUITE, cold_start.SUITE, reload.SUITE, serve.SUITE)
+SUITES: tuple[Suite, ...] = (
+    throughput.SUITE,
+    web_server.SUITE,
+    cold_start.SUITE,
+    reload.SUITE,
+    serve.SUITE,
+)
