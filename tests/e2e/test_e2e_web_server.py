@@ -381,3 +381,34 @@ def test_a_streamlit_page_loads_and_its_widget_works(server: Portico, page: Page
     page.get_by_text("Readings of NORTH").wait_for()
     page.get_by_role("button", name="Measure").click()
     page.get_by_text("It is 21 degrees").wait_for()
+
+
+def test_a_server_started_from_the_script_itself_finds_portico_by_both_names(
+    server: Portico,
+) -> None:
+    itself = server.deploy(
+        "itself.py",
+        """
+        import subprocess
+        import sys
+
+        import modal
+        from modal.exception import InvalidError
+
+        import portico
+
+        app = modal.App("itself")
+
+        @app.function()
+        @modal.web_server(8000)
+        def web():
+            subprocess.Popen([sys.executable, __file__])
+
+        if __name__ == "__main__":
+            import http.server, os, pathlib
+
+            pathlib.Path("same").write_text(f"{modal is portico} {modal.is_local()}")
+            http.server.HTTPServer(("", 8000), http.server.SimpleHTTPRequestHandler).serve_forever()
+        """,
+    )
+    assert get(f"{itself.url('web')}/same").text == "True False"

@@ -38,14 +38,14 @@ class Builds:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> BuildFolder:
-    return BuildFolder(tmp_path / "it", needs="thing")
+    return BuildFolder(tmp_path / "it", needs=("thing",))
 
 
 def test_it_is_built_once_by_concurrent_builders(folder: BuildFolder) -> None:
     async def scenario() -> None:
         make = Builds(folder)
         # Several BuildFolder values of one path behave like several servers: only the file lock is shared.
-        twins = [BuildFolder(folder.path, needs="thing") for _ in range(5)]
+        twins = [BuildFolder(folder.path, needs=("thing",)) for _ in range(5)]
         await asyncio.gather(*(twin.build_once(BuildLog(), make) for twin in twins))
         assert make.count == 1
         assert folder.valid()
@@ -54,7 +54,7 @@ def test_it_is_built_once_by_concurrent_builders(folder: BuildFolder) -> None:
 
 
 def test_its_folders_are_their_users_alone(tmp_path: Path) -> None:
-    folder = BuildFolder(tmp_path / "im-1" / "3.12", needs="thing")
+    folder = BuildFolder(tmp_path / "im-1" / "3.12", needs=("thing",))
     former = os.umask(0o022)
     try:
         asyncio.run(folder.build_once(BuildLog(), Builds(folder)))

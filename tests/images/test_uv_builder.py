@@ -142,9 +142,25 @@ def test_the_runner_layer_has_all_it_needs_and_stands_behind_the_users_packages(
     assert "==> installing Portico's runner" not in log
 
 
-def test_the_layer_shows_portico_and_nothing_beside_it(builder: UvBuilder) -> None:
+def test_the_layer_shows_portico_by_both_names_and_nothing_beside_it(builder: UvBuilder) -> None:
     environment, _ = build(builder, image("six"))
-    assert os.listdir(environment.runner_path[-1]) == ["portico"]
+    assert set(os.listdir(environment.runner_path[-1])) - {"__pycache__"} == {"portico", "modal.py"}
+
+
+def test_any_interpreter_of_a_container_finds_portico_behind_the_image_s_own(
+    builder: UvBuilder,
+) -> None:
+    environment, _ = build(builder, image("cloudpickle==3.1.0"))
+    script = (
+        "import cloudpickle, modal, modal.exception, portico, sys\n"
+        "print(cloudpickle.__version__, modal is portico)"
+    )
+    variables = {"PORTICO_RUNNER_PATH": os.pathsep.join(environment.runner_path)}
+    command = [environment.python, "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=variables)
+    assert done.stdout == "3.1.0 True\n"
+    outside = subprocess.run(command, capture_output=True, text=True, check=False, env={})
+    assert "No module named 'modal'" in outside.stderr
 
 
 def test_steps_see_the_variables_and_files_of_earlier_steps(

@@ -26,9 +26,25 @@ from portico.images.recipe import (
 from portico.images.runner_layer import RunnerLayer
 from portico.images.sharing import SharedBuilds
 from portico.images.uv import Uv
-from portico.wire.image import AddFiles, Env, ImageEnvironment, ImageSpec, PipInstall, Workdir
+from portico.wire.image import (
+    RUNNER_PATH,
+    AddFiles,
+    Env,
+    ImageEnvironment,
+    ImageSpec,
+    PipInstall,
+    Workdir,
+)
 
 P = ParamSpec("P")
+
+PATHS = "runner.pth"
+PATHS_LINE = (
+    "import os, sys; sys.path += filter(None, "
+    f"os.environ.get({RUNNER_PATH!r}, '').split(os.pathsep))\n"
+)
+"""What every interpreter of an environment does at its start: a program that a container starts finds Portico, too,
+behind all that the image has (site(3), path configuration files)."""
 
 Blobs = Callable[[str], Path]
 """The file that holds the content of a SHA-256 (hex)."""
@@ -81,7 +97,7 @@ class UvBuilder:
 
     def _folder(self, spec: ImageSpec) -> BuildFolder:
         path = self._root / spec.image_id / python_version(spec)
-        return BuildFolder(path, needs="env/bin/python")
+        return BuildFolder(path, needs=("env/bin/python", PATHS))
 
     async def _make(self, spec: ImageSpec, log: BuildLog) -> ImageEnvironment:
         folder = self._folder(spec)
@@ -103,6 +119,7 @@ class UvBuilder:
         context.mkdir(parents=True)
         uv = Uv(log=log, lock=lock, root=self._root)
         await uv.venv(folder.content / "env", await self._interpreter(spec, uv, env), env)
+        _add_paths(folder)
         workdir = context
         for number, step in enumerate(spec.steps):
             if isinstance(step, Env):
@@ -165,6 +182,12 @@ def _python(folder: BuildFolder) -> Path:
 def _tag(folder: BuildFolder) -> str:
     """Name of the environment's library folder: what extension modules are built for (``python3.13``)."""
     return next((folder.content / "env" / "lib").glob("python3*")).name
+
+
+def _add_paths(folder: BuildFolder) -> None:
+    paths = folder.content / PATHS
+    paths.write_text(PATHS_LINE)
+    (folder.content / "env" / "lib" / _tag(folder) / "site-packages" / PATHS).symlink_to(paths)
 
 
 def _environment(spec: ImageSpec, folder: BuildFolder, layer: tuple[str, ...]) -> ImageEnvironment:

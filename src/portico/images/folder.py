@@ -22,12 +22,12 @@ LONGEST_POLL = 0.5
 class BuildFolder:
     """``content/`` holds what is built; ``built`` marks it valid, ``lock`` its builder, ``build.log`` keeps the log.
 
-    `needs` is a path under ``content/`` without which the content is worthless, whatever the marker says (an
+    `needs` are paths under ``content/`` without which the content is worthless, whatever the marker says (an
     environment's interpreter is a link to one of the machine, which may have been removed).
     """
 
     path: Path
-    needs: str
+    needs: tuple[str, ...]
 
     @property
     def content(self) -> Path:
@@ -44,8 +44,8 @@ class BuildFolder:
         return self.path / "built"
 
     def valid(self) -> bool:
-        """Whether the content is whole. Two look-ups, no more."""
-        return self._marker.exists() and (self.content / self.needs).exists()
+        """Whether the content is whole. A few look-ups, no more."""
+        return self._marker.exists() and all((self.content / name).exists() for name in self.needs)
 
     async def build_once(self, log: BuildLog, make: Callable[[int], Awaitable[None]]) -> None:
         """Fill ``content/`` with `make`, unless it is valid, here or in whichever process shares the folder.

@@ -14,13 +14,22 @@ from portico.images.uv import Uv
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 _REQUIREMENTS = Path(__file__).with_name("runner-requirements.txt")
+_ALIAS = """import sys
+
+import portico
+from portico.modal_alias import install
+
+install()
+sys.modules[__name__] = portico
+"""
 
 
 class RunnerLayer:
     """Folders that containers append to ``sys.path``, behind the image's own, so that the user's versions win.
 
     ``root/<python tag>-<digest>/`` holds the runner's requirements, once for every image of that Python;
-    ``root/portico-<digest>/`` holds a link to this installation of Portico and nothing of what lies beside it.
+    ``root/portico-<digest>/`` holds a link to this installation of Portico, ``modal`` as its other name, and
+    nothing of what lies beside it.
     """
 
     def __init__(self, root: Path) -> None:
@@ -31,7 +40,7 @@ class RunnerLayer:
     def cached(self, tag: str) -> tuple[str, ...] | None:
         """The folders for Pythons of `tag` (``python3.13``), if they were made before."""
         folder = self._folder(tag)
-        if not folder.valid() or not (self._home / "portico").exists():
+        if not folder.valid() or not self._linked():
             return None
         return (str(folder.content), str(self._home))
 
@@ -49,7 +58,7 @@ class RunnerLayer:
         return (str(folder.content), str(self._home))
 
     def _folder(self, tag: str) -> BuildFolder:
-        return BuildFolder(self._root / f"{tag}-{self._digest}", needs="uvicorn")
+        return BuildFolder(self._root / f"{tag}-{self._digest}", needs=("uvicorn",))
 
     async def _install(
         self, folder: BuildFolder, python: Path, env: Mapping[str, str], log: BuildLog, lock: int
@@ -59,12 +68,16 @@ class RunnerLayer:
         await uv.pip_install("installing Portico's runner", arguments, python, env, self._root)
 
     def _link(self) -> None:
-        link = self._home / "portico"
-        if link.exists():
+        if self._linked():
             return
         self._home.mkdir(mode=0o700, parents=True, exist_ok=True)
         # Another server may do the same right now: a rename replaces, where a bare symlink would fail.
         with tempfile.TemporaryDirectory(dir=self._home) as scratch:
-            new = Path(scratch, "portico")
-            new.symlink_to(_PACKAGE)
-            new.replace(link)
+            package, alias = Path(scratch, "portico"), Path(scratch, "modal.py")
+            package.symlink_to(_PACKAGE)
+            alias.write_text(_ALIAS)
+            for new in (package, alias):
+                new.replace(self._home / new.name)
+
+    def _linked(self) -> bool:
+        return (self._home / "portico").exists() and (self._home / "modal.py").exists()

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from portico.wire.container import ContainerSpec
-from portico.wire.image import ImageEnvironment
+from portico.wire.image import RUNNER_PATH, ImageEnvironment
 
 PASSED_ON = (
     "LANG",
@@ -57,5 +57,6 @@ def container_variables(
         "PORTICO_FUNCTION_ID": spec.function_id,
         "PORTICO_FUNCTION_NAME": spec.function.name,
         "PORTICO_IMAGE_ID": spec.environment.image_id,
+        RUNNER_PATH: os.pathsep.join(spec.environment.runner_path),
         **spec.env,
     }

@@ -152,6 +152,10 @@ class ImageSpec(msgspec.Struct, frozen=True, kw_only=True):
         return None
 
 
+RUNNER_PATH = "PORTICO_RUNNER_PATH"
+"""Variable of a container's environment: `ImageEnvironment.runner_path`, for the interpreters that it starts."""
+
+
 class ImageEnvironment(msgspec.Struct, frozen=True, kw_only=True):
     """What a build leaves behind for the process sandbox.
 
