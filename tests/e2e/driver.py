@@ -121,7 +121,7 @@ class Portico:
     def __init__(self, folder: Path, images: Path | None, prefix: Sequence[str] = ()) -> None:
         """`prefix` is a command line that runs the command behind it."""
         self.folder = folder
-        self._prefix = prefix
+        self.prefix = prefix
         self.state = folder / "state"
         self.work = folder / "work"
         self.work.mkdir(parents=True)
@@ -179,7 +179,7 @@ class Portico:
     ) -> subprocess.CompletedProcess[str]:
         """Run the command to its end, which must be with exit code `status`."""
         done = subprocess.run(
-            [*self._prefix, *command(*arguments)],
+            [*self.prefix, *command(*arguments)],
             input=stdin,
             capture_output=True,
             text=True,
@@ -196,7 +196,7 @@ class Portico:
 
     def begin(self, *arguments: str | Path) -> Running:
         """Start the command in the background; it is ended with this user."""
-        running = Running([*self._prefix, *command(*arguments)], self.env, self.work)
+        running = Running([*self.prefix, *command(*arguments)], self.env, self.work)
         self._running.append(running)
         return running
 

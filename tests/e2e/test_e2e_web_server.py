@@ -7,106 +7,30 @@ import os
 import re
 import shutil
 import signal
-import socket
 from pathlib import Path
 
 import httpx
 import pytest
-from driver import DEADLINE, ORDINARY, Deployed, Portico, alive, client, get, until
+from driver import DEADLINE, Deployed, Portico, alive, client, get, until
 from playwright.sync_api import Page
 from websockets.sync.client import connect
 
-from outside import needs_outside, outside_host
-
-own_network = pytest.mark.skipif(
-    shutil.which("pasta") is None, reason="needs pasta (apt install passt)"
-)
-
-# The guide's parametrized file server, word for word but for the prefix of its app.
 FILES = """
+    import subprocess
+
     import modal
 
     app = modal.App("files")
 
-    @app.cls(allow_concurrent_inputs=1000)
-    class Server:
-        root: str = modal.parameter(default=".")
-
-        @modal.web_server(8000)
-        def files(self):
-            import subprocess
-            subprocess.Popen(f"python -m http.server -d {self.root} 8000", shell=True)
+    @app.function()
+    @modal.web_server(8000)
+    def files():
+        subprocess.Popen("python -m http.server 8000", shell=True)
 """
 
 
-def two_roots(portico: Portico, app: str) -> None:
-    """Ask the file server for two roots, while the port is taken outside."""
-    files = portico.deploy("files.py", FILES.replace('"files"', f'"{app}"'))
-    with socket.socket() as other:
-        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            other.bind(("0.0.0.0", 8000))
-            other.listen()
-        except OSError:
-            pass  # somebody else has taken it: as good
-        here = get(files.url("Server.files")).text
-        root = get(f"{files.url('Server.files')}?root=%2F").text
-    assert "files.py" in here
-    assert 'href="usr/"' in root
-    assert 'href="usr/"' not in here
-    containers = portico.containers(app)
-    assert len({c["pid"] for c in containers}) == len(containers) == 2
-
-
-def reach_outside(portico: Portico) -> None:
-    """Have a container fetch a page of another host."""
-    with outside_host() as url:
-        reach = portico.deploy(
-            "reach.py",
-            f"""
-            import modal
-
-            app = modal.App("reach")
-
-            @app.function()
-            @modal.web_server(8000)
-            def reach():
-                import pathlib, subprocess, urllib.request
-                page = urllib.request.urlopen({url!r}, timeout=10).read()
-                pathlib.Path("index.html").write_bytes(page)
-                subprocess.Popen("python -m http.server 8000", shell=True)
-            """,
-        )
-        assert get(reach.url("reach")).text == "greetings"
-    (container,) = portico.containers("reach")
-    own = Path(f"/proc/{container['pid']}/ns/net").readlink()
-    assert own != Path("/proc/self/ns/net").readlink()
-
-
-@own_network
-def test_two_roots_are_served_at_once_on_a_port_that_the_machine_has_taken(server: Portico) -> None:
-    two_roots(server, "files")
-
-
-@own_network
-@needs_outside
-def test_a_container_with_a_network_of_its_own_reaches_the_outside(server: Portico) -> None:
-    reach_outside(server)
-
-
-@own_network
-@needs_outside
-def test_an_ordinary_user_has_the_same(ordinary: Portico) -> None:
-    ordinary.start_server()
-    two_roots(ordinary, "files")
-    reach_outside(ordinary)
-    users = {Path(f"/proc/{c['pid']}").stat().st_uid for c in ordinary.containers("files")}
-    assert users == {ORDINARY}
-
-
 def test_a_file_server_that_dies_is_replaced_before_the_next_answer(own: Portico) -> None:
-    files = own.deploy("files.py", FILES)
-    url = files.url("Server.files")
+    url = own.deploy("files.py", FILES).url("files")
     for _ in range(3):
         assert get(url).status_code == 200
         (container,) = own.containers("files")

@@ -82,7 +82,7 @@ def function(body: str, port: int = PORT, decorator: str = "") -> str:
     )
 
 
-def web(startup_timeout: float = 5.0, port: int = PORT) -> dict[str, object]:
+def web(startup_timeout: float = 2 * DEADLINE, port: int = PORT) -> dict[str, object]:
     return {"port": port, "startup_timeout": startup_timeout}
 
 

@@ -162,7 +162,7 @@ class Container:
     def _enter_network(self) -> None:
         network = self._start.network
         if network is not None and network.helper:
-            self._network = enter_own_network(network.helper)
+            self._network = enter_own_network(network)
 
     def _accounts(self) -> Accounts:
         network = self._start.network

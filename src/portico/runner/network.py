@@ -11,25 +11,32 @@ import ctypes
 import os
 import select
 import subprocess
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 from portico.runner.failures import CannotServe
+from portico.wire.container import Network
 
-CLONE_NEWUSER = 0x10000000  # <linux/sched.h>
+CLONE_NEWNS = 0x00020000  # <linux/sched.h>
+CLONE_NEWUSER = 0x10000000
 CLONE_NEWNET = 0x40000000
+MS_BIND = 0x1000  # <linux/mount.h>
+MS_REC = 0x4000
+MS_SLAVE = 0x80000
+RESOLV_CONF = Path("/etc/resolv.conf")
 HOLDER = ("sh", "-c", "echo inside; exec cat >/dev/null")
 PATIENCE = 10.0  # seconds
 
 
-def enter_own_network(helper: tuple[str, ...]) -> subprocess.Popen[bytes]:
+def enter_own_network(network: Network) -> subprocess.Popen[bytes]:
     """Join a new network namespace; to be called while this process has one thread.
 
     Returns the helper, whose standard input must stay open for as long as the network is needed. Raises
     `CannotServe`.
     """
     process = subprocess.Popen(
-        [*helper, *HOLDER],
+        [*network.helper, *HOLDER],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -37,7 +44,7 @@ def enter_own_network(helper: tuple[str, ...]) -> subprocess.Popen[bytes]:
     )
     try:
         _await_holder(process)
-        _join(_holder(process.pid))
+        _join(_holder(process.pid), network.resolver)
     except OSError as error:
         process.kill()
         raise CannotServe(f"the container cannot have a network of its own: {error}") from error
@@ -63,7 +70,7 @@ def _holder(helper: int) -> int:
     return int(children[0])
 
 
-def _join(holder: int) -> None:
+def _join(holder: int, resolver: str) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     user, group = os.geteuid(), os.getegid()
     theirs = f"/proc/{holder}/ns"
@@ -74,6 +81,9 @@ def _join(holder: int) -> None:
         _checked(libc.setns, network, CLONE_NEWNET)
     finally:
         os.close(network)
+    own_names = reachable_names(RESOLV_CONF, resolver)
+    if own_names is not None:
+        _mount_names(libc, own_names)
     if os.geteuid() != user:
         _become_again(libc, user, group)
 
@@ -94,7 +104,35 @@ def _become_again(libc: ctypes.CDLL, user: int, group: int) -> None:
     Path("/proc/self/gid_map").write_text(f"{group} 0 1")
 
 
-def _checked(call: Callable[..., int], *arguments: int) -> None:
+def reachable_names(resolv_conf: Path, resolver: str) -> str | None:
+    """What resolv.conf(5) is to say in a container: `resolver` where the machine's is on its loopback, else None.
+
+    That is a resolver of the machine itself (systemd-resolved, dnsmasq), which the container's loopback lacks.
+    """
+    try:
+        lines = resolv_conf.read_text("utf-8", "replace").splitlines()
+    except OSError:
+        lines = []
+    fields = [line.split() for line in lines]
+    servers = [f[1] for f in fields if len(f) > 1 and f[0] == "nameserver"]
+    if any(not server.startswith("127.") and server != "::1" for server in servers):
+        return None
+    kept = [line for line, f in zip(lines, fields, strict=True) if f and f[0] != "nameserver"]
+    return "\n".join([f"nameserver {resolver}", *kept, ""])
+
+
+def _mount_names(libc: ctypes.CDLL, text: str) -> None:
+    """Put `text` in the place of resolv.conf, for this process and its children alone."""
+    _checked(libc.unshare, CLONE_NEWNS)
+    _checked(libc.mount, b"none", b"/", None, MS_REC | MS_SLAVE, None)
+    with tempfile.NamedTemporaryFile("w") as file:
+        file.write(text)
+        file.flush()
+        os.chmod(file.name, 0o644)
+        _checked(libc.mount, os.fsencode(file.name), bytes(RESOLV_CONF), None, MS_BIND, None)
+
+
+def _checked(call: Callable[..., int], *arguments: object) -> None:
     if call(*arguments) != 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from portico.wire.container import Network
 
 PASTA = "pasta"
+RESOLVER = "169.254.1.1"  # link-local (RFC 3927), so nobody outside has it
 OPTIONS = (
     "--foreground",
     "--quiet",
@@ -23,6 +24,7 @@ OPTIONS = (
     # Nothing listens outside for the container, and no port inside is taken for a service of the machine.
     *("--tcp-ports", "none", "--udp-ports", "none", "--tcp-ns", "none", "--udp-ns", "none"),
     "--no-map-gw",
+    *("--dns-forward", RESOLVER),
 )
 AS_ROOT = ("--runas", "0", "--netns-only")  # root keeps its user namespace, and so its rights
 TRIAL_PATIENCE = 10.0  # seconds
@@ -64,7 +66,11 @@ class Networks:
             )
         helper = (program, *OPTIONS, *(AS_ROOT if os.geteuid() == 0 else ()), "--")
         problem = await _problem(helper)
-        return Network(shared_because=problem) if problem else Network(helper=helper)
+        return (
+            Network(shared_because=problem)
+            if problem
+            else Network(helper=helper, resolver=RESOLVER)
+        )
 
 
 async def _problem(helper: tuple[str, ...]) -> str:

@@ -63,10 +63,12 @@ class Network(msgspec.Struct, frozen=True, kw_only=True):
     """The network of a container in which a server listens on a port.
 
     `helper` is the command line that makes a network namespace with a way out and runs the command behind it in
-    there. It is empty where containers have to share the machine's network, and `shared_because` says why.
+    there; at the address `resolver` in there the machine's own resolver answers. It is empty where containers have
+    to share the machine's network, and `shared_because` says why.
     """
 
     helper: tuple[str, ...] = ()
+    resolver: str = ""
     shared_because: str = ""
 
 

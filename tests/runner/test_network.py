@@ -1,0 +1,32 @@
+"""What a container with a network of its own is told about names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from portico.runner.network import reachable_names
+
+
+@pytest.mark.parametrize(
+    ("machine", "container"),
+    [
+        ("nameserver 127.0.0.53\noptions edns0\nsearch lan\n", "options edns0\nsearch lan\n"),
+        ("nameserver ::1\nnameserver 127.0.0.1\n", ""),
+        ("# nobody\n", "# nobody\n"),
+        ("nameserver 192.0.2.1\n", None),
+        ("nameserver 127.0.0.1\nnameserver 192.0.2.1\n", None),
+    ],
+)
+def test_only_a_resolver_on_the_loopback_is_replaced(
+    tmp_path: Path, machine: str, container: str | None
+) -> None:
+    path = tmp_path / "resolv.conf"
+    path.write_text(machine)
+    expected = None if container is None else f"nameserver 169.254.1.1\n{container}"
+    assert reachable_names(path, "169.254.1.1") == expected
+
+
+def test_a_machine_without_resolv_conf_has_its_resolver_on_the_loopback(tmp_path: Path) -> None:
+    assert reachable_names(tmp_path / "none", "10.0.0.1") == "nameserver 10.0.0.1\n"
