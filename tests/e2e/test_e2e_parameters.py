@@ -287,6 +287,8 @@ print(json.dumps(said))
     for message, name in zip(told, [n for n in named for _ in range(2)], strict=True):
         assert f"'{name}'" in message
     assert server.containers("parametrized", "Model") == []
+    answer = get(app.url("Model.predict"), params={"name": "m", "seed": 7})
+    assert answer.json() == {"name": "m", "seed": 7}
 
 
 # ---- versions
