@@ -8,9 +8,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 from portico.calls import FunctionCall, encode_arguments, value_of
-from portico.exception import InvalidError
+from portico.exception import Error, InvalidError
 from portico.origins import Located, Origin, find_method
-from portico.parameter import Value, to_wire
+from portico.parameter import Value, checked_values, to_wire
 from portico.twins import Twin
 
 if TYPE_CHECKING:
@@ -39,26 +39,26 @@ class Invocable(Generic[P, R]):
         """Run on the server and return the result; raises the function's own exception."""
         from portico.client import default
 
-        request = self._request(self._origin.locate(default), args, kwargs)
+        request = self._request(self._origin.locate(default, self._suits), args, kwargs)
         return value_of(default().call(request))  # type: ignore[no-any-return]
 
     async def _remote_aio(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         from portico.client import default
 
-        request = self._request(await self._origin.locate_aio(default), args, kwargs)
+        request = self._request(await self._origin.locate_aio(default, self._suits), args, kwargs)
         return value_of(await default().aio.call(request))  # type: ignore[no-any-return]
 
     def _spawn(self, /, *args: P.args, **kwargs: P.kwargs) -> FunctionCall[R]:
         """Start a call and return at once; ``.get()`` of what it returns waits for the result."""
         from portico.client import default
 
-        request = self._request(self._origin.locate(default), args, kwargs)
+        request = self._request(self._origin.locate(default, self._suits), args, kwargs)
         return FunctionCall(default().spawn(request))
 
     async def _spawn_aio(self, /, *args: P.args, **kwargs: P.kwargs) -> FunctionCall[R]:
         from portico.client import default
 
-        request = self._request(await self._origin.locate_aio(default), args, kwargs)
+        request = self._request(await self._origin.locate_aio(default, self._suits), args, kwargs)
         return FunctionCall(await default().aio.spawn(request))
 
     def _starmap(
@@ -140,12 +140,12 @@ class Invocable(Generic[P, R]):
         """The URL of a web function, None for any other."""
         from portico.client import default
 
-        return self._url(self._origin.locate(default))
+        return self._url(self._origin.locate(default, self._suits))
 
     async def _get_web_url_aio(self) -> str | None:
         from portico.client import default
 
-        return self._url(await self._origin.locate_aio(default))
+        return self._url(await self._origin.locate_aio(default, self._suits))
 
     remote = Twin(_remote, _remote_aio)
     spawn = Twin(_spawn, _spawn_aio)
@@ -158,6 +158,14 @@ class Invocable(Generic[P, R]):
     def web_url(self) -> str | None:
         """The URL of a web function, None for any other."""
         return self._get_web_url()
+
+    def _suits(self, located: Located) -> bool:
+        try:
+            find_method(located, self._method)
+            checked_values(located.function, located.parameters, self._parameters())
+        except Error:
+            return False
+        return True
 
     def _url(self, located: Located) -> str | None:
         method = find_method(located, self._method)
@@ -181,11 +189,14 @@ class Invocable(Generic[P, R]):
             raise InvalidError(
                 f"{name} is a generator; return a list to call it with .remote() or .spawn()"
             )
+        parameters = self._parameters()
+        # Completed by the server, whose defaults are those of the version that runs.
+        checked_values(located.function, located.parameters, parameters)
         return CallRequest(
             app_id=located.app_id,
             function=located.function,
             method=method.name,
-            parameters={name: to_wire(value) for name, value in self._parameters().items()},
+            parameters={name: to_wire(value) for name, value in parameters.items()},
             payload=encode_arguments(args, kwargs),
         )
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from portico.exception import ExecutionError, InvalidError, NotFoundError
-from portico.wire.manifest import FunctionSpec, MethodSpec
+from portico.wire.manifest import FunctionSpec, MethodSpec, ParameterSpec
 
 if TYPE_CHECKING:
     from portico.app import App
@@ -22,15 +22,22 @@ class Located(NamedTuple):
     function: str
     methods: Sequence[MethodSpec]
     urls: Mapping[str, Sequence[str]]
+    parameters: Sequence[ParameterSpec] = ()
+
+
+Suits = Callable[[Located], bool]
 
 
 class Origin(Protocol):
-    """Finds a function, at most once. `client` gives the server's client, and raises where there is none."""
+    """Finds a function. `client` gives the server's client, and raises where there is none.
 
-    def locate(self, client: Callable[[], Client]) -> Located:
+    It is asked for once, and again where what was found then does not suit: a newer version may.
+    """
+
+    def locate(self, client: Callable[[], Client], suits: Suits) -> Located:
         """The function. Raises `NotFoundError`, `ExecutionError`, or `InvalidError`."""
 
-    async def locate_aio(self, client: Callable[[], Client]) -> Located:
+    async def locate_aio(self, client: Callable[[], Client], suits: Suits) -> Located:
         """The same for coroutines."""
 
 
@@ -41,7 +48,7 @@ class InApp:
         self._app = app
         self._declaration = declaration
 
-    def locate(self, client: object = None) -> Located:
+    def locate(self, client: object, suits: object) -> Located:
         """The function in the running app.
 
         Raises `ExecutionError` where it does not run, and `InvalidError` for a web function of it.
@@ -63,11 +70,12 @@ class InApp:
             name,
             self._declaration.methods,
             {info.name: info.urls for info in running.functions},
+            self._declaration.parameters,
         )
 
-    async def locate_aio(self, client: object = None) -> Located:
+    async def locate_aio(self, client: object, suits: object) -> Located:
         """The same for coroutines; nothing here waits."""
-        return self.locate()
+        return self.locate(client, suits)
 
 
 class ByName:
@@ -78,21 +86,22 @@ class ByName:
         self.name = name
         self._located: Located | None = None
 
-    def locate(self, client: Callable[[], Client]) -> Located:
-        """The function, asked for once."""
-        if self._located is None:
+    def locate(self, client: Callable[[], Client], suits: Suits) -> Located:
+        """The function as it was found before, where that suits."""
+        if self._located is None or not suits(self._located):
             self._located = self._from(client().lookup_function(self.app_name, self.name))
         return self._located
 
-    async def locate_aio(self, client: Callable[[], Client]) -> Located:
+    async def locate_aio(self, client: Callable[[], Client], suits: Suits) -> Located:
         """The same for coroutines."""
-        if self._located is None:
+        if self._located is None or not suits(self._located):
             self._located = self._from(await client().aio.lookup_function(self.app_name, self.name))
         return self._located
 
     def _from(self, handle: FunctionHandle) -> Located:
         spec = handle.spec
-        return Located(handle.app_id, spec.name, spec.methods, _by_public_name(spec, handle.urls))
+        urls = _by_public_name(spec, handle.urls)
+        return Located(handle.app_id, spec.name, spec.methods, urls, spec.parameters)
 
 
 def find_method(located: Located, name: str) -> MethodSpec:

@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import base64
 import inspect
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, Union
 
 from portico.exception import InvalidError
-from portico.wire.manifest import ParameterSpec, ParameterType, ParameterValue
+from portico.wire.manifest import (
+    LARGEST_INT,
+    SMALLEST_INT,
+    ParameterSpec,
+    ParameterType,
+    ParameterValue,
+)
 
 Value = Union[str, int, bool, bytes]
+
+SURROGATE = re.compile("[\ud800-\udfff]")
+LIMITS = "an int has at most 64 bits, and a str is valid Unicode"
 
 TYPES: dict[ParameterType, type] = {"str": str, "int": int, "bool": bool, "bytes": bytes}
 
@@ -30,6 +40,15 @@ class Parameter:
     def __init__(self, default: Any, init: bool) -> None:
         self.default = default
         self.init = init
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, instance: object, owner: type) -> Parameter:
+        # Values are attributes of the object and hide this; without one, say so as any attribute does.
+        if instance is not None:
+            raise AttributeError(f"{owner.__name__} has no value for {self._name!r} yet")
+        return self
 
 
 def parameter(*bare: object, default: Any = MISSING, init: bool = True) -> Any:
@@ -109,6 +128,10 @@ def checked_values(
                     f"parameter {spec.name!r} of {class_name} is declared {spec.type}, and {value!r} is "
                     f"{type(value).__name__}; convert it before you pass it"
                 )
+            if not can_travel(value):
+                raise InvalidError(
+                    f"parameter {spec.name!r} of {class_name} cannot be {value!r}: {LIMITS}"
+                )
             values[spec.name] = value  # type: ignore[assignment]
         elif spec.required:
             raise InvalidError(
@@ -123,6 +146,13 @@ def checked_values(
 def fits(value: object, type_name: ParameterType) -> bool:
     """Whether `value` is of that type exactly: True is no int."""
     return type(value) is TYPES[type_name]
+
+
+def can_travel(value: object) -> bool:
+    """Whether an URL can carry `value` too: an int of 64 bits, a str that is UTF-8."""
+    if isinstance(value, int):
+        return SMALLEST_INT <= value <= LARGEST_INT
+    return not isinstance(value, str) or value.isascii() or not SURROGATE.search(value)
 
 
 def to_wire(value: Value) -> ParameterValue:
@@ -148,6 +178,8 @@ def _spec(user_class: type, name: str, annotation: object, default: object) -> P
         return ParameterSpec(name=name, type=type_name)
     if not fits(default, type_name):
         raise InvalidError(f"{where} is declared {type_name}, and its default {default!r} is not")
+    if not can_travel(default):
+        raise InvalidError(f"{where} cannot have the default {default!r}: {LIMITS}")
     return ParameterSpec(name=name, type=type_name, required=False, default=to_wire(default))  # type: ignore[arg-type]
 
 

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 from control_server import Server, decode, manifest, plain
 
 from portico.wire.api import CallOutcome, CallRequest, CallStarted
+from portico.wire.manifest import ParameterSpec
 
 
-def request(app: str, payload: bytes, **options: str) -> bytes:
+def request(app: str, payload: bytes, **options: Any) -> bytes:
     return msgspec.json.encode(
         CallRequest(
             app_id=app, function=options.pop("function", "work"), payload=payload, **options
@@ -42,6 +45,27 @@ def test_a_spawned_call_can_be_asked_for(server: Server) -> None:
         response = server.http.get(f"/v1/calls/{started.call_id}?timeout=5")
         outcome = decode(response, CallOutcome)
         assert (outcome.state, outcome.payload) == ("done", b"cba")
+
+
+def test_parameters_that_do_not_fit_are_422_and_named(server: Server) -> None:
+    specs = (
+        ParameterSpec(name="size", type="int"),
+        ParameterSpec(name="key", type="bytes", required=False, default=""),
+    )
+    app = server.ship(manifest(plain(parameters=specs))).app_id
+    for path in ("/v1/calls", "/v1/calls/spawn"):
+        for given, name in (
+            ({}, "size"),
+            ({"size": "1"}, "size"),
+            ({"size": True}, "size"),
+            ({"size": 1, "key": "!"}, "key"),
+            ({"size": 1, "colour": "red"}, "colour"),
+        ):
+            response = server.http.post(path, content=request(app, b"abc", parameters=given))
+            assert response.status_code == 422
+            assert f"'{name}'" in response.json()["detail"]
+        good = request(app, b"abc", parameters={"size": 1, "key": "AA=="})
+        assert server.http.post(path, content=good).status_code == 200
 
 
 def test_unknown_functions_methods_and_calls_are_404(server: Server) -> None:

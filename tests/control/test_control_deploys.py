@@ -32,6 +32,7 @@ from portico.wire.manifest import (
     InlineSecret,
     MethodSpec,
     NamedSecret,
+    ParameterSpec,
     WebKind,
     WebSpec,
 )
@@ -138,6 +139,9 @@ def test_files_outside_the_root_are_refused(server: Server) -> None:
 def test_an_unknown_image_and_double_names_are_refused(server: Server) -> None:
     assert "not in the manifest" in server.ship(manifest(images={})).message
     assert "two functions" in server.ship(manifest(web(), web())).message
+    bad = ParameterSpec(name="size", type="int", required=False, default="large")
+    message = server.ship(manifest(plain("sized", parameters=(bad,)))).message
+    assert "a default of 'sized' is of no use: class parameter 'size' must be int" in message
 
 
 def test_two_functions_at_one_host_are_refused(server: Server) -> None:

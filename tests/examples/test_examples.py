@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from contextlib import ExitStack
 from pathlib import Path
@@ -33,6 +34,14 @@ def test_an_example_names_its_own_file(example: Path) -> None:
         step.command for step in steps(example) if f"examples/{example.name}" in step.command
     ]
     assert targets, f"no command runs examples/{example.name}"
+
+
+def test_every_example_is_in_the_table_of_the_guides_sections() -> None:
+    table = (EXAMPLES[0].parent / "README.md").read_text("utf-8")
+    assert {path.name for path in EXAMPLES} <= set(re.findall(r"\w+\.py", table))
+    for name, link in re.findall(r"\[(.+?)\]\((.+?)\)", table):
+        assert name == link
+        assert (EXAMPLES[0].parent / link).exists(), link
 
 
 def test_output_that_differs_is_seen() -> None:

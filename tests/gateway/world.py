@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import tempfile
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
 import h11
+import msgspec
 import uvloop
 
 from pools.fakes import function, spec
@@ -18,10 +19,10 @@ from portico.gateway.forwarding import Forwarding
 from portico.gateway.gateway import Gateway
 from portico.gateway.limits import Limits, TokenBucket
 from portico.pools.endpoint import Endpoint
-from portico.pools.family import PoolFamily
+from portico.pools.family import MAX_POOLS, PoolFamily
 from portico.pools.pool import Pool
 from portico.wire.container import INPUT_HEADER, Address, ContainerExit, ContainerSpec, Ready
-from portico.wire.manifest import Scaling
+from portico.wire.manifest import ParameterSpec, ParameterValue, Scaling
 
 DEADLINE = 10.0  # seconds for anything that a test waits for
 
@@ -102,6 +103,7 @@ class Container:
         self.writers: set[asyncio.StreamWriter] = set()
         self.server: asyncio.Server | None = None
         self.dead = False
+        self.parameters: dict[str, ParameterValue] = {}
         world.own(self._start())
 
     async def _start(self) -> None:
@@ -171,11 +173,16 @@ class World:
         timeout: float = 60,
         auth: bool = False,
         ephemeral: bool = False,
+        parameters: Sequence[ParameterSpec] = (),
+        max_pools: int = MAX_POOLS,
     ) -> None:
         self.handler = handler
+        self.max_pools = max_pools
         self.limits = limits or Limits()
         self.function = function(
-            scaling or Scaling(max_inputs=100, max_containers=4), timeout=timeout
+            scaling or Scaling(max_inputs=100, max_containers=4),
+            timeout=timeout,
+            parameters=tuple(parameters),
         )
         self.rate, self.burst, self.trusted, self.auth = rate, burst, trusted, auth
         self.ephemeral = ephemeral
@@ -196,6 +203,7 @@ class World:
 
     def start(self, spec: ContainerSpec, listener: ContainerListener) -> Container:
         container = Container(self, spec.container_id, listener)
+        container.parameters = spec.parameters
         self.containers.append(container)
         return container
 
@@ -215,8 +223,9 @@ class World:
             bucket=TokenBucket(self.rate, self.burst, loop.time),
             proxy_tokens=self.proxy_tokens,
         )
-        self.pool = Pool(self.function, self, spec)
-        family = PoolFamily(self.function, lambda values: self.pool)
+        family = PoolFamily(self.function, self._make_pool, max_pools=self.max_pools)
+        if not self.function.parameters:
+            self.pool = family.for_query(b"")
         self.endpoint = Endpoint(
             app_id="ap-1",
             function_id="fu-1",
@@ -233,6 +242,12 @@ class World:
             "ap-1", {"me--app-f.localhost": self.endpoint}, {self.own_port: self.endpoint}
         )
         return self
+
+    def _make_pool(self, values: Mapping[str, ParameterValue]) -> Pool:
+        def make_spec(container_id: str) -> ContainerSpec:
+            return msgspec.structs.replace(spec(container_id), parameters=dict(values))
+
+        return Pool(self.function, self, make_spec, parameters=values)
 
     async def __aexit__(self, *exc) -> None:
         await self.gateway.close(0.1)

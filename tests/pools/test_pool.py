@@ -265,7 +265,7 @@ def test_hand_over_moves_the_queue_and_drains_what_runs():
         await settle()
         new.containers[0].become_ready()
         await preparing
-        old.pool.hand_over(new.pool, socket_grace=5)
+        old.pool.hand_over(lambda: new.pool, socket_grace=5)
         moved = await waiting
         assert moved.member is new.pool.members[0]
         assert old.containers[0].stopped == []
@@ -446,7 +446,7 @@ def test_prepare_is_bounded_and_ends_with_its_pool():
 def test_input_that_comes_to_a_replaced_pool_goes_to_its_successor():
     async def test():
         old, new = World(), World()
-        old.pool.hand_over(new.pool, 0)
+        old.pool.hand_over(lambda: new.pool, 0)
         late = asyncio.create_task(old.pool.acquire())
         await settle()
         new.containers[0].become_ready()

@@ -6,6 +6,7 @@ import asyncio
 from contextlib import asynccontextmanager, contextmanager
 
 import cloudpickle
+import msgspec
 import pytest
 
 import portico
@@ -302,6 +303,47 @@ def test_classes_by_name(client):
     with pytest.raises(NotFoundError, match="has no method 'nothing'; it has: times, site"):
         scale.nothing.remote()
     assert portico.Function.from_name("calls", "Scale.site").web_url == "http://Scale.site"
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"factor": "5"}, "'factor' of Scale is declared int, and '5' is str"),
+        ({"key": "text"}, "'key' of Scale is declared bytes"),
+        ({"fctor": 5}, "no parameter 'fctor'; it has: factor, key"),
+        ({"factor": 1 << 63}, "'factor' of Scale cannot be"),
+    ],
+)
+def test_parameters_of_a_class_by_name_are_checked_before_anything_is_sent(client, given, message):
+    times = portico.Cls.from_name("calls", "Scale")(**given).times
+    for call in (times.remote, times.spawn):
+        with pytest.raises(InvalidError, match=message):
+            call(2)
+    with pytest.raises(InvalidError, match=message):
+        asyncio.run(times.remote.aio(2))
+    assert client.requests == []
+    assert client.spawned == {}
+
+
+def test_what_a_newer_version_takes_is_found_out_by_looking_again(client):
+    spec = client.lookup_function("calls", "Scale").spec
+    older = [m for m in spec.methods if m.name != "times"]
+    specs = [
+        msgspec.structs.replace(spec, parameters=()),
+        msgspec.structs.replace(spec, methods=tuple(older)),
+        spec,
+    ]
+    client.lookup_function = lambda app_name, name: FunctionHandle(
+        app_id="ap-1", function_id="fu-1", spec=specs.pop(0)
+    )
+    scale = portico.Cls.from_name("calls", "Scale")
+    with pytest.raises(InvalidError, match="no parameter 'factor'"):
+        scale(factor=5).times.remote(2)
+    with pytest.raises(NotFoundError, match="no method 'times'"):
+        scale(factor=5).times.remote(2)
+    assert scale(factor=5).times.remote(2) == (10, b"\xff")
+    assert scale(factor=6).times.remote(2) == (12, b"\xff")  # and this was known by then
+    assert specs == []
 
 
 def test_deploy_and_lookup(client):

@@ -109,6 +109,18 @@ def test_instantiate_sets_parameters_before_hooks_and_takes_bytes_as_they_travel
     assert instantiate(Server.user_class, {"limit": 3, "key": b"raw"}).key == b"raw"
 
 
+def test_an_attribute_without_a_value_is_missing_until_it_is_set():
+    class Lazy:
+        model: str = portico.parameter(init=False)
+
+    lazy = instantiate(Lazy, {})
+    assert not hasattr(lazy, "model")
+    with pytest.raises(AttributeError, match="Lazy has no value for 'model' yet"):
+        _ = lazy.model
+    lazy.model = "loaded"
+    assert lazy.model == "loaded"
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
@@ -117,6 +129,11 @@ def test_instantiate_sets_parameters_before_hooks_and_takes_bytes_as_they_travel
         ({"limit": True}, "declared int, and True is bool"),
         ({"limit": 1, "x": 1}, "no parameter 'x'"),
         ({"limit": 1, "note": "x"}, "no parameter 'note'"),
+        (
+            {"limit": 1 << 63},
+            "'limit' of Server cannot be 9223372036854775808: an int has at most 64",
+        ),
+        ({"limit": 1, "root": "\ud800"}, "'root' of Server cannot be .*valid Unicode"),
     ],
 )
 def test_nothing_is_cast_and_nothing_missing(given, message):

@@ -289,6 +289,15 @@ def test_an_unsupported_parameter_type(app):
             @portico.method()
             def run(self): ...
 
+    with refused("an int has at most 64 bits"):
+
+        @app.cls(serialized=True)
+        class TooLarge:
+            n: int = portico.parameter(default=1 << 63)
+
+            @portico.method()
+            def run(self): ...
+
     with refused("move the code of __init__"):
 
         @app.cls(serialized=True)

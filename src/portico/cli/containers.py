@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import reprlib
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from portico.wire.api import ContainerInfo
 
 app = typer.Typer(help="Live containers.", no_args_is_help=True)
 
@@ -23,6 +27,13 @@ def list_containers(
     from portico.cli.connection import connect_for_looking
     from portico.cli.output import age, print_list
 
+    def shown(info: ContainerInfo) -> str:
+        """The function; for a parametrized class with the values that it serves."""
+        values = ", ".join(
+            f"{name}={reprlib.repr(value)}" for name, value in info.parameters.items()
+        )
+        return f"{info.function}({values})" if values else info.function
+
     with connect_for_looking() as client:
         containers = client.containers(app_name)
     print_list(
@@ -30,7 +41,7 @@ def list_containers(
         {
             "ID": lambda info: info.container_id,
             "APP": lambda info: info.app,
-            "FUNCTION": lambda info: info.function,
+            "FUNCTION": shown,
             "STATE": lambda info: info.state,
             "INPUTS": lambda info: str(info.running),
             "STARTED": lambda info: age(info.started_at),

@@ -7,8 +7,10 @@ import logging
 from collections import OrderedDict
 
 from portico.control.catalog import Catalog
-from portico.control.errors import BusyError, NotFoundError
+from portico.control.errors import BusyError, InvalidParameterError, NotFoundError
 from portico.control.runtime import ActivationError, Runtime
+from portico.pools.errors import BadParameter
+from portico.pools.parameters import Parameters
 from portico.wire.api import CallOutcome, CallRequest, CallStarted
 from portico.wire.container import CallResult
 from portico.wire.ids import new_id
@@ -31,12 +33,12 @@ class Calls:
         self._kept_bytes = 0
 
     async def call(self, request: CallRequest) -> CallOutcome:
-        """Run a call and wait for its outcome. Raises `NotFoundError` for an unknown function."""
+        """Run a call and wait for its outcome. Raises `NotFoundError` and `InvalidParameterError`."""
         await self._check(request)
         return await self._run(new_id("fc"), request)
 
     async def spawn(self, request: CallRequest) -> CallStarted:
-        """Begin a call and return at once. Raises `NotFoundError` and `BusyError`."""
+        """Begin a call and return at once. Raises `NotFoundError`, `InvalidParameterError`, `BusyError`."""
         await self._check(request)
         if len(self._running) >= MAX_RUNNING:
             raise BusyError(f"{MAX_RUNNING} spawned calls are running: wait for some of them")
@@ -70,6 +72,10 @@ class Calls:
         handle = await self._catalog.function(request.app_id, request.function)
         if request.method not in {method.name for method in handle.spec.methods}:
             raise NotFoundError(f"{request.function!r} has no method {request.method!r}")
+        try:
+            Parameters(handle.spec.parameters).from_values(request.parameters)
+        except BadParameter as error:
+            raise InvalidParameterError(f"{request.function}: {error}") from None
 
     async def _run(self, call_id: str, request: CallRequest) -> CallOutcome:
         try:

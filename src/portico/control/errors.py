@@ -66,6 +66,13 @@ class StoreError(ControlError):
     title = "Store unavailable"
 
 
+class InvalidParameterError(ControlError):
+    """A call's class parameter is missing, ill-typed or unknown."""
+
+    status = 422
+    title = "Invalid parameter"
+
+
 class DeployError(ControlError):
     """A version cannot go live; what served before still does. `detail` is a log or a traceback."""
 

@@ -6,8 +6,17 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from portico.control.errors import InvalidRequestError
 from portico.control.naming import Site
+from portico.pools.errors import BadParameter
+from portico.pools.parameters import checked
 from portico.wire.api import FunctionInfo
-from portico.wire.manifest import AppManifest, FunctionSpec, MethodSpec, NamedSecret, WebKind
+from portico.wire.manifest import (
+    AppManifest,
+    FunctionSpec,
+    MethodSpec,
+    NamedSecret,
+    ParameterSpec,
+    WebKind,
+)
 from portico.wire.names import app_name_problem
 
 NOT_SERVED: frozenset[WebKind] = frozenset({"wsgi_app"})
@@ -31,6 +40,16 @@ def check(manifest: AppManifest, app_name: str) -> None:
             )
         if not function.methods or (not function.is_class and len(function.methods) != 1):
             raise InvalidRequestError(f"function {function.name!r} has the wrong number of methods")
+        for parameter in function.parameters:
+            _check_default(function, parameter)
+
+
+def _check_default(function: FunctionSpec, parameter: ParameterSpec) -> None:
+    try:
+        if parameter.default is not None:
+            checked(parameter, parameter.default)
+    except BadParameter as error:
+        raise InvalidRequestError(f"a default of {function.name!r} is of no use: {error}") from None
 
 
 def check_app_name(name: str) -> None:

@@ -17,7 +17,7 @@ from portico.gateway.seams import Client, Services
 from portico.gateway.tunnel import Tunnel
 from portico.gateway.upstream import UpstreamConnection
 from portico.pools.endpoint import Endpoint
-from portico.pools.errors import BadParameter, PoolError
+from portico.pools.errors import PoolError
 from portico.pools.member import Lease
 from portico.pools.pool import Pool
 from portico.wire.container import Address
@@ -127,8 +127,8 @@ class Exchange:
         """Get a slot and a connection. Raises `Refusal`."""
         try:
             pool = endpoint.pools.for_query(self.head.query)
-        except BadParameter as error:
-            raise Refusal(422, str(error)) from None
+        except PoolError as error:
+            raise of_pool_error(error, traceback=False) from None
         lease = pool.try_acquire()
         if lease is not None:
             self._connect(lease)
@@ -149,6 +149,9 @@ class Exchange:
         self._attempts += 1
         assert self.endpoint is not None
         self._address = address = lease.address(self.endpoint.method)
+        if address is None:
+            self._refuse(Refusal(404, "the app's new version has no such web function"))
+            return
         connection = self._services.dialer.take(address)
         if connection is not None:
             self._attach(connection)

@@ -5,7 +5,14 @@ from __future__ import annotations
 import msgspec
 
 from portico.gateway.head import REASONS
-from portico.pools.errors import PoolError, PoolStopped, QueueFull, StartFailed
+from portico.pools.errors import (
+    BadParameter,
+    PoolError,
+    PoolsInUse,
+    PoolStopped,
+    QueueFull,
+    StartFailed,
+)
 from portico.wire.api import Problem
 
 MAX_DETAIL = 16_384  # characters; a traceback longer than this keeps its end
@@ -63,7 +70,9 @@ def too_large(limit: int) -> Refusal:
 
 def of_pool_error(error: PoolError, *, traceback: bool) -> Refusal:
     """The answer to an input that got no slot; `traceback` says whether the user's own may be shown."""
-    if isinstance(error, QueueFull):
+    if isinstance(error, BadParameter):
+        return Refusal(422, str(error))
+    if isinstance(error, (QueueFull, PoolsInUse)):
         return Refusal(429, str(error), retry_after=error.retry_after)
     if isinstance(error, PoolStopped):
         return Refusal(404, str(error))

@@ -32,14 +32,24 @@ class StartTimeout(PoolError):
 
 
 class PoolStopped(PoolError):
-    """The app was stopped while the input waited."""
+    """The app was stopped while the input waited, or its new version has no such function."""
 
-    def __init__(self) -> None:
-        super().__init__("the app was stopped")
+    def __init__(self, message: str = "the app was stopped") -> None:
+        super().__init__(message)
+
+
+class PoolsInUse(PoolError):
+    """As many combinations of parameter values as a class may have are busy; `retry_after` is in seconds."""
+
+    def __init__(self, limit: int, retry_after: int = 1) -> None:
+        super().__init__(
+            f"{limit} combinations of class parameters are in use, and no more can run at once"
+        )
+        self.retry_after = retry_after
 
 
 class BadParameter(PoolError):
-    """A class parameter is missing or ill-typed; `name` says which."""
+    """A class parameter is missing, ill-typed or unknown; `name` says which."""
 
     def __init__(self, name: str, message: str) -> None:
         super().__init__(message)

@@ -85,10 +85,11 @@ class Lease:
         """Whether the container takes no new inputs any more."""
         return not self.member.live
 
-    def address(self, method: str) -> Address:
-        """Where the container listens for `method`."""
-        address = self.member.addresses[method]
-        self._reports_end = address.reports_end
+    def address(self, method: str) -> Address | None:
+        """Where the container listens for `method`; None where its version of the class has no such method."""
+        address = self.member.addresses.get(method)
+        if address is not None:
+            self._reports_end = address.reports_end
         return address
 
     def finish(self, *, ended: bool = False) -> None:

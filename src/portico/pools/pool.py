@@ -10,8 +10,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 
 import msgspec
 
@@ -19,32 +18,24 @@ from portico.engines.base import Engine
 from portico.pools import autoscaler
 from portico.pools.backoff import Backoff
 from portico.pools.clock import Clock, Timer
-from portico.pools.errors import PoolStopped, QueueFull, StartFailed, StartTimeout
+from portico.pools.errors import PoolError, PoolStopped, QueueFull, StartFailed, StartTimeout
 from portico.pools.member import STOP_GRACE, Lease, Member, State
+from portico.pools.stats import PoolStats
 from portico.pools.waiter import Queue, Waiter
 from portico.wire.container import ContainerExit, ContainerSpec
 from portico.wire.ids import new_id
-from portico.wire.manifest import FunctionSpec, Scaling
+from portico.wire.manifest import FunctionSpec, ParameterValue, Scaling
 
 SHORT_LIFE = 10.0  # seconds; a container that dies sooner, and was never used, is a failed start
 PROBE_INTERVAL = 1.0  # seconds between looks for ends that were never reported
-
-
-@dataclass(frozen=True, slots=True)
-class PoolStats:
-    """Counters of a pool at one moment."""
-
-    running: int
-    waiting: int
-    starting: int
-    ready: int
 
 
 class Pool:
     """The containers of one function, and a FIFO queue of the inputs that found no room.
 
     `make_spec` gives the specification of a new container for its id; it is asked for each start, so that
-    changed secrets reach new containers. `input_ids` numbers inputs across all pools of a server.
+    changed secrets reach new containers. `parameters` are the values of a parametrized class; `input_ids` numbers
+    inputs across all pools of a server.
     """
 
     def __init__(
@@ -53,6 +44,7 @@ class Pool:
         engine: Engine,
         make_spec: Callable[[str], ContainerSpec],
         *,
+        parameters: Mapping[str, ParameterValue] | None = None,
         input_ids: Callable[[], int] | None = None,
         on_exit: Callable[[Member, ContainerExit], None] | None = None,
         max_waiting: int = 2000,
@@ -60,6 +52,7 @@ class Pool:
     ) -> None:
         self.function = function
         self.scaling = function.scaling
+        self.parameters = parameters or {}
         self._engine = engine
         self._make_spec = make_spec
         self._next_input = input_ids or itertools.count(1).__next__
@@ -68,7 +61,7 @@ class Pool:
         self._clock: Clock = clock or asyncio.get_running_loop()
         self._members: dict[str, Member] = {}
         self._ready: list[Member] = []
-        self._queue: Queue = {}
+        self._queue = Queue()
         self._running = 0
         self._live = 0
         self._headroom = 0.0
@@ -76,8 +69,8 @@ class Pool:
         self._failure: StartFailed | None = None
         self._timer: Timer | None = None
         self._prober: Timer | None = None
-        self._closing = False
-        self._successor: Pool | None = None
+        self._elsewhere: Callable[[], Pool] | None = None  # set where the pool takes no inputs
+        self._idle_since = self.now()  # as far as the containers it has do not say
         self._floor = 0  # containers wanted while the pool is being prepared
         self._farewells: list[Timer] = []
         self._changed = asyncio.Event()
@@ -108,10 +101,8 @@ class Pool:
         lease = self.try_acquire()
         if lease is not None:
             return lease
-        if self._successor is not None:
-            return await self._successor.acquire()
-        if self._closing:
-            raise PoolStopped
+        if self._elsewhere is not None:
+            return await self._elsewhere().acquire()
         if len(self._queue) >= self._max_waiting:
             raise QueueFull(self._max_waiting)
         if self._failure is not None and not self._ready and self._backoff.until > self.now():
@@ -122,16 +113,12 @@ class Pool:
         try:
             async with asyncio.timeout(self.function.startup_timeout):
                 return await waiter.future
-        except TimeoutError:
+        except BaseException as error:
             waiter.leave()
+            self._idle_since = self.now()
+            if not isinstance(error, TimeoutError):
+                raise
             raise StartTimeout(self.function.startup_timeout) from None
-        except BaseException:
-            waiter.leave()
-            raise
-
-    def _least_loaded(self) -> Member:
-        ready = self._ready
-        return ready[0] if len(ready) == 1 else min(ready, key=_load)
 
     def _grant(self, member: Member) -> Lease:
         self._running += 1
@@ -140,29 +127,21 @@ class Pool:
     def _dispatch(self) -> None:
         """Give free slots to the longest waiting."""
         while self._queue and self._ready:
-            member = self._least_loaded()
+            member = min(self._ready, key=_load)
             if member.free <= 0:
                 return
-            waiter = next(iter(self._queue))
-            del self._queue[waiter]
+            waiter = self._queue.next()
             if waiter.future.done():  # cancelled in this very tick
                 continue
             lease = self._grant(member)
             lease.cold_start = waiter.cold_start(member, self.now())
             waiter.future.set_result(lease)
 
-    def _refuse_waiting(self, error: Exception) -> None:
-        waiters = tuple(self._queue)
-        self._queue.clear()
-        for waiter in waiters:
-            if not waiter.future.done():
-                waiter.future.set_exception(error)
-
     # -- scaling
 
     def _scale(self) -> None:
         """Ask the autoscaler, and do what it says."""
-        if self._closing:
+        if self._elsewhere is not None:
             return
         now = self.now()
         idle = [autoscaler.Idle(m.id, m.idle_since) for m in self._ready if not m.leases]
@@ -257,6 +236,8 @@ class Pool:
     def member_gone(self, member: Member, before: State, exit: ContainerExit) -> None:
         """`member` and all its inputs are over."""
         del self._members[member.id]
+        if member.used:
+            self._idle_since = max(self._idle_since, member.idle_since)
         if self._on_exit is not None:
             self._on_exit(member, exit)
         if not self._members:
@@ -268,7 +249,7 @@ class Pool:
             traceback = exit.failure.traceback if exit.failure is not None else ""
             self._failure = StartFailed(f"the container {exit.reason}", traceback)
             if not self._ready:
-                self._refuse_waiting(self._failure)
+                self._queue.refuse(self._failure)
         self._notify()
         self._scale()
 
@@ -303,26 +284,24 @@ class Pool:
                 while len(self._ready) < count:
                     if self._failure is not None:
                         raise self._failure
-                    if self._closing:
+                    if self._elsewhere is not None:
                         raise PoolStopped
                     await self._changed.wait()
         except TimeoutError:
             raise StartTimeout(self.function.startup_timeout) from None
 
-    def hand_over(self, successor: Pool, socket_grace: float) -> None:
-        """Leave the field to `successor`: it gets the queue, running inputs end here.
+    def hand_over(self, elsewhere: Callable[[], Pool], socket_grace: float) -> None:
+        """Leave the field: running inputs end here, waiting and further ones go to the pool that `elsewhere` gives.
 
-        Open WebSockets are asked to close after `socket_grace` seconds; whatever still runs when the function's
-        own timeout has passed is ended.
+        They are refused with the `PoolError` that it raises. Open WebSockets are asked to close after
+        `socket_grace` seconds; whatever still runs when the function's own timeout has passed is ended.
         """
-        self._close_to_new()
-        self._successor = successor
-        for waiter in self._queue:
-            waiter.queue = successor._queue
-        successor._queue.update(self._queue)
-        self._queue.clear()
-        successor._dispatch()
-        successor._scale()
+        self._close_to_new(elsewhere)
+        if self._queue:
+            try:
+                elsewhere()._take_over(self._queue)
+            except PoolError as error:
+                self._queue.refuse(error)
         now = self.now()
         for member in tuple(self._members.values()):
             if member.state is State.STARTING:
@@ -338,8 +317,8 @@ class Pool:
 
     def stop(self, grace: float = STOP_GRACE) -> None:
         """End: waiting inputs are refused, running ones have `grace` seconds."""
-        self._close_to_new()
-        self._refuse_waiting(PoolStopped())
+        self._close_to_new(_stopped)
+        self._queue.refuse(PoolStopped())
         self._retire_leases()
         self._stop_members(grace)
 
@@ -357,8 +336,13 @@ class Pool:
         self._scale()
         return True
 
-    def _close_to_new(self) -> None:
-        self._closing = True
+    def _take_over(self, queue: Queue) -> None:
+        self._queue.take_over(queue)
+        self._dispatch()
+        self._scale()
+
+    def _close_to_new(self, elsewhere: Callable[[], Pool]) -> None:
+        self._elsewhere = elsewhere
         self._look_again(None)
         self._notify()
 
@@ -389,9 +373,19 @@ class Pool:
         return bool(self._running or self._queue)
 
     @property
+    def idle_since(self) -> float:
+        """When its last input ended, or it was made, on the pool's clock; it means nothing while `busy`."""
+        used = (member.idle_since for member in self._members.values() if member.used)
+        return max((self._idle_since, *used))
+
+    @property
     def failure(self) -> StartFailed | None:
         """Why the last start failed, until one succeeds."""
         return self._failure
+
+
+def _stopped() -> Pool:
+    raise PoolStopped
 
 
 def _load(member: Member) -> int:

@@ -1,4 +1,4 @@
-"""An input in a pool's queue."""
+"""The inputs that wait for a slot, first come, first served."""
 
 from __future__ import annotations
 
@@ -6,8 +6,32 @@ import asyncio
 
 from portico.pools.member import ColdStart, Lease, Member
 
-Queue = dict["Waiter", None]
-"""First come, first served; a dictionary, so that one who leaves is dropped at once."""
+
+class Queue(dict["Waiter", None]):
+    """Inputs in the order they came; a dictionary, so that one who leaves is dropped at once."""
+
+    __slots__ = ()
+
+    def next(self) -> Waiter:
+        """Take the first out."""
+        waiter = next(iter(self))
+        del self[waiter]
+        return waiter
+
+    def take_over(self, other: Queue) -> None:
+        """Have those of `other` wait here."""
+        for waiter in other:
+            waiter.queue = self
+        self.update(other)
+        other.clear()
+
+    def refuse(self, error: Exception) -> None:
+        """Nobody gets a slot: all are told `error`."""
+        waiters = tuple(self)
+        self.clear()
+        for waiter in waiters:
+            if not waiter.future.done():
+                waiter.future.set_exception(error)
 
 
 class Waiter:

@@ -12,10 +12,9 @@ import msgspec
 
 from portico.control.runtime import ActivationError, Version
 from portico.engines.base import Engine
-from portico.pools import autoscaler
 from portico.pools.endpoint import Endpoint
-from portico.pools.errors import BadParameter, PoolError, StartFailed
-from portico.pools.family import PoolFamily
+from portico.pools.errors import PoolError, StartFailed
+from portico.pools.family import MAX_POOLS, PoolFamily
 from portico.pools.member import STOP_GRACE, Member
 from portico.pools.pool import Pool
 from portico.sandboxes.base import LogSink
@@ -52,10 +51,12 @@ class LiveApp:
         input_ids: itertools.count[int],
         logs: LogSink,
         alone: Collection[str] = (),
+        max_pools: int = MAX_POOLS,
     ) -> None:
         """`alone` are functions of which this machine can have but one container at a time."""
         self.version = version
         self.alone = alone
+        self._max_pools = max_pools
         self._engine = engine
         self._input_ids = input_ids
         self._logs = logs
@@ -70,11 +71,12 @@ class LiveApp:
                 function,
                 self._engine,
                 lambda container_id: self.container_spec(function, container_id, values),
+                parameters=values,
                 input_ids=self._input_ids.__next__,
                 on_exit=self._log_exit,
             )
 
-        return PoolFamily(function, make_pool)
+        return PoolFamily(function, make_pool, max_pools=self._max_pools)
 
     def container_spec(
         self, function: FunctionSpec, container_id: str, values: Mapping[str, ParameterValue]
@@ -123,8 +125,8 @@ class LiveApp:
 
     def start(self) -> None:
         """Begin to keep `min_containers`."""
-        for pool in self.pools:
-            pool.start()
+        for family in self.families.values():
+            family.start()
 
     @property
     def pools(self) -> tuple[Pool, ...]:
@@ -133,10 +135,9 @@ class LiveApp:
 
     async def stop(self, grace: float) -> None:
         """End all containers and wait until they are gone."""
-        pools = self.pools
-        for pool in pools:
-            pool.stop(grace)
-        for pool in pools:
+        for family in self.families.values():
+            family.stop(grace)
+        for pool in self.pools:
             await pool.gone()
 
     def _log_exit(self, member: Member, exit: ContainerExit) -> None:
@@ -157,7 +158,10 @@ class LiveApp:
 class LiveApps:
     """`portico.control.runtime.Runtime` on pools."""
 
-    def __init__(self, engine: Engine, routes: Routes, logs: LogSink) -> None:
+    def __init__(
+        self, engine: Engine, routes: Routes, logs: LogSink, *, max_pools: int = MAX_POOLS
+    ) -> None:
+        self._max_pools = max_pools
         self._engine = engine
         self._routes = routes
         self._logs = logs
@@ -172,7 +176,9 @@ class LiveApps:
         old = self._apps.get(version.app_id)
         functions = version.manifest.functions
         alone = [f.name for f in functions if await self._engine.only_one(f)]
-        new = LiveApp(version, self._engine, self._input_ids, self._logs, alone)
+        new = LiveApp(
+            version, self._engine, self._input_ids, self._logs, alone, max_pools=self._max_pools
+        )
         new.warm()
         if old is not None:
             await self._prepare(new, old)
@@ -189,14 +195,13 @@ class LiveApps:
 
     async def _prepare(self, new: LiveApp, old: LiveApp) -> None:
         """Have containers of the new version ready for the work that the old one has now."""
-        work = []
-        for name, family in new.families.items():
-            if name in new.alone:  # its container starts when the old one has gone
-                continue
-            for values, pool in _in_use(old, name):
-                successor = _successor(family, values)
-                if successor is not None:
-                    work.append(successor.prepare(_needed(pool)))
+        work = [
+            pool.prepare(count)
+            for name, family in new.families.items()
+            # Where only one can be, its container starts when the old one has gone.
+            if name in old.families and name not in new.alone
+            for pool, count in family.wanted_after(old.families[name]).items()
+        ]
         try:
             await asyncio.gather(*work)
         except BaseException as error:
@@ -211,12 +216,7 @@ class LiveApps:
         """The routes lead to `new` now: hand its queue over, and let what runs in `old` end."""
         grace = 0.0 if new.version.ephemeral else SOCKET_GRACE
         for name, family in old.families.items():
-            for values, pool in family.values_in_use():
-                successor = _successor(new.families.get(name), values)
-                if successor is not None:
-                    pool.hand_over(successor, grace)
-                else:
-                    pool.stop(STOP_GRACE)
+            family.hand_over(new.families.get(name), grace)
         self._replaced[old] = asyncio.create_task(self._see_off(old))
 
     async def _see_off(self, old: LiveApp) -> None:
@@ -265,6 +265,7 @@ class LiveApps:
                 state=cast(ContainerState, member.state.value),
                 started_at=wall + member.created_at,
                 running=len(member.leases),
+                parameters={**pool.parameters},
                 pid=member.pid,
             )
             for app in self._live
@@ -330,25 +331,3 @@ def _single(function: FunctionSpec) -> FunctionSpec:
     bounds = {"max_containers": 1, "min_containers": min(scaling.min_containers, 1)}
     scaling = msgspec.structs.replace(scaling, **bounds, buffer_containers=0)
     return msgspec.structs.replace(function, scaling=scaling)
-
-
-def _in_use(app: LiveApp, name: str) -> list[tuple[dict[str, ParameterValue], Pool]]:
-    family = app.families.get(name)
-    if family is None:
-        return []
-    return [(values, pool) for values, pool in family.values_in_use() if pool.members]
-
-
-def _successor(family: PoolFamily | None, values: Mapping[str, ParameterValue]) -> Pool | None:
-    if family is None:
-        return None
-    try:
-        return family.for_values(values)
-    except BadParameter:  # the new version asks for a parameter that the old one did not have
-        return None
-
-
-def _needed(pool: Pool) -> int:
-    stats = pool.stats
-    busy = autoscaler.desired(pool.scaling, stats.running + stats.waiting)
-    return max(1, min(busy, stats.ready))

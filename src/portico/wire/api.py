@@ -11,7 +11,7 @@ from typing import Literal, Union
 import msgspec
 
 from portico.wire.container import LogLine
-from portico.wire.manifest import FunctionSpec
+from portico.wire.manifest import FunctionSpec, ParameterValue
 
 AppState = Literal["ephemeral", "deployed", "stopped"]
 ContainerState = Literal["starting", "ready", "draining", "stopping"]
@@ -91,7 +91,7 @@ class VersionInfo(msgspec.Struct, kw_only=True):
 
 
 class ContainerInfo(msgspec.Struct, kw_only=True):
-    """A live container. `running` is its number of inputs."""
+    """A live container. `running` is its number of inputs, `parameters` are the values of a parametrized class."""
 
     container_id: str
     app_id: str
@@ -101,6 +101,7 @@ class ContainerInfo(msgspec.Struct, kw_only=True):
     started_at: float
     running: int
     pid: int | None = None
+    parameters: dict[str, ParameterValue] = {}
 
 
 # ---- a deploy, as it happens
@@ -233,7 +234,7 @@ class CallRequest(msgspec.Struct, kw_only=True):
     app_id: str
     function: str
     method: str = ""
-    parameters: dict[str, Union[str, int, bool]] = {}
+    parameters: dict[str, ParameterValue] = {}
     payload: bytes = b""
 
 

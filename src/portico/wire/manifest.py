@@ -12,6 +12,8 @@ WebKind = Literal["fastapi_endpoint", "asgi_app", "wsgi_app", "web_server"]
 ParameterType = Literal["str", "int", "bool", "bytes"]
 ParameterValue = Union[str, int, bool]
 """A parameter's value between processes: `bytes` travel as base64 text, since JSON has no bytes."""
+SMALLEST_INT, LARGEST_INT = -(2**63), 2**63 - 1
+"""Bounds of a parameter that is an int."""
 
 
 class NamedSecret(msgspec.Struct, frozen=True, tag="named", kw_only=True):
