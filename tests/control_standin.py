@@ -25,6 +25,7 @@ from portico.wire.api import (
     CallStarted,
     ContainerInfo,
     CreateApp,
+    CreateProxyToken,
     CreateToken,
     Deployed,
     DeployFailed,
@@ -32,6 +33,7 @@ from portico.wire.api import (
     FunctionInfo,
     MissingBlobs,
     Problem,
+    ProxyTokenInfo,
     PutSecret,
     SecretInfo,
     ServerInfo,
@@ -71,6 +73,7 @@ class StandIn:
         self.manifests: list[AppManifest] = []
         self.created: list[CreateApp] = []
         self.stopped: list[str] = []
+        self.revoked: list[str] = []
         self.secrets: dict[str, dict[str, str]] = {}
         self.logs = [log_line("one"), log_line("two", stream="stderr")]
         self.log_queries: list[dict[str, str]] = []
@@ -137,6 +140,15 @@ class StandIn:
         elif what == "GET tokens":
             await x.json([TokenInfo(id="tk-1", name="laptop", created_at=1.0)])
         elif what == "DELETE tokens":
+            await x.empty()
+        elif what == "POST proxy-tokens":
+            name = (await x.record(CreateProxyToken)).name
+            pair = {"key": "wk-1", "secret": "ws-shown-once"}
+            await x.json(ProxyTokenInfo(name=name, created_at=1.0, **pair))
+        elif what == "GET proxy-tokens":
+            await x.json([ProxyTokenInfo(key="wk-1", name="ci", created_at=1.0)])
+        elif what == "DELETE proxy-tokens":
+            self.revoked.append(rest[0])
             await x.empty()
         elif what == "GET functions":
             spec = self.manifests[-1].functions[0]

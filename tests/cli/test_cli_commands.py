@@ -10,7 +10,10 @@ import pytest
 from control_standin import StandIn
 from portico.wire.api import DeployFailed
 
-GROUPS = ("serve", "deploy", "run", "server", "app", "container", "secret", "token", "config")
+GROUPS = (
+    *("serve", "deploy", "run", "server", "app", "container", "secret", "proxy-token", "token"),
+    "config",
+)
 LISTINGS = [
     ("app", "list"),
     ("app", "describe", "hello"),
@@ -21,6 +24,8 @@ LISTINGS = [
     ("container", "list"),
     ("container", "logs", "ta-1"),
     ("secret", "list"),
+    ("proxy-token", "list"),
+    ("proxy-token", "create", "ci"),
     ("token", "list"),
     ("token", "create", "laptop"),
     ("server", "status"),
@@ -182,6 +187,16 @@ def test_a_new_tokens_secret_is_all_of_stdout(portico) -> None:
     assert "shown-once" not in portico("token", "list").stdout
 
 
+def test_a_new_proxy_token_is_printed_as_the_headers_to_send(portico, server: StandIn) -> None:
+    made = portico("proxy-token", "create")
+    assert made.stdout == "Modal-Key: wk-1\nModal-Secret: ws-shown-once\n"
+    assert "not shown again" in made.stderr
+    assert "ws-shown-once" not in made.stderr + portico("proxy-token", "list").stdout
+    assert "wk-1  ci" in portico("proxy-token", "list").stdout
+    assert portico("proxy-token", "revoke", "wk-1").returncode == 0
+    assert server.revoked == ["wk-1"]
+
+
 def test_logs_are_prefixed_with_their_function_and_filtered_by_the_server(
     portico, server: StandIn
 ) -> None:
@@ -235,6 +250,7 @@ def test_listing_commands_use_the_server_that_a_serve_embeds(
     record = {"url": server.url, "token": "stand-in-token", "pid": os.getpid(), "embedded": True}
     (folder / f"embedded-{os.getpid()}.json").write_text(json.dumps(record))
     assert portico_alone("container", "list").returncode == 0
+    assert portico_alone("proxy-token", "create").returncode == 0
     assert portico_alone("secret", "list").returncode == 1
 
 

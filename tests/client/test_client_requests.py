@@ -78,6 +78,14 @@ def test_an_existing_secret_is_replaced_only_when_told(client: Client, server: S
     assert client.secrets() == []
 
 
+def test_proxy_tokens_are_made_listed_and_revoked(client: Client, server: StandIn) -> None:
+    made = client.create_proxy_token("ci")
+    assert (made.key, made.secret, made.name) == ("wk-1", "ws-shown-once", "ci")
+    assert [(token.key, token.secret) for token in client.proxy_tokens()] == [("wk-1", None)]
+    client.revoke_proxy_token("wk-1")
+    assert server.revoked == ["wk-1"]
+
+
 def test_names_stay_one_path_segment(client: Client, server: StandIn) -> None:
     client.put_secret("a b?c", {"K": "v"})
     assert list(server.secrets) == ["a b?c"]

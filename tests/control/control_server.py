@@ -135,6 +135,24 @@ class MemoryBuilder:
         """Nothing runs."""
 
 
+class MemoryGate:
+    """Remembers whom it would admit."""
+
+    def __init__(self) -> None:
+        self.digests: dict[str, bytes] = {}
+        self.replaced = 0
+
+    def add(self, key: str, secret_sha256: bytes) -> None:
+        self.digests[key] = secret_sha256
+
+    def revoke(self, key: str) -> None:
+        self.digests.pop(key, None)
+
+    def replace(self, digests: Mapping[str, bytes]) -> None:
+        self.digests = dict(digests)
+        self.replaced += 1
+
+
 class Timers:
     """A clock that moves when told."""
 
@@ -155,6 +173,7 @@ class Server:
     def __init__(self, state_dir: Path, site: Site, *, embedded: bool = False) -> None:
         self.runtime = MemoryRuntime()
         self.builder = MemoryBuilder()
+        self.gate = MemoryGate()
         self.timers = Timers()
         self._started = threading.Event()
         self._failure: BaseException | None = None
@@ -185,6 +204,7 @@ class Server:
             info=lambda: server_info(state_dir),
             builder=self.builder,
             runtime=self.runtime,
+            gate=self.gate,
             embedded=embedded,
             call_later=self.timers,
         )

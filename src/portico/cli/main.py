@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import portico
-from portico.cli import apps, config, containers, secrets, server, tokens
+from portico.cli import apps, config, containers, proxy_tokens, secrets, server, tokens
 from portico.cli.commands import deploy, run, serve
 from portico.cli.errors import FAILED, report
 
@@ -29,6 +29,7 @@ app.add_typer(server.app, name="server")
 app.add_typer(apps.app, name="app")
 app.add_typer(containers.app, name="container")
 app.add_typer(secrets.app, name="secret")
+app.add_typer(proxy_tokens.app, name="proxy-token")
 app.add_typer(tokens.app, name="token")
 app.add_typer(config.app, name="config")
 

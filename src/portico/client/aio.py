@@ -23,10 +23,12 @@ from portico.wire.api import (
     CallStarted,
     ContainerInfo,
     CreateApp,
+    CreateProxyToken,
     CreateToken,
     Deployed,
     FunctionHandle,
     MissingBlobs,
+    ProxyTokenInfo,
     PutSecret,
     SecretInfo,
     ServerInfo,
@@ -218,6 +220,18 @@ class AsyncClient:
     async def revoke_token(self, token_id: str) -> None:
         """End an API token at once."""
         await self._transport.send("DELETE", f"/v1/tokens/{_part(token_id)}")
+
+    async def proxy_tokens(self) -> list[ProxyTokenInfo]:
+        """Every proxy token, without secrets."""
+        return await self._get("/v1/proxy-tokens", list[ProxyTokenInfo])
+
+    async def create_proxy_token(self, name: str = "") -> ProxyTokenInfo:
+        """Make a proxy token; only this answer ever holds its secret."""
+        return await self._post("/v1/proxy-tokens", ProxyTokenInfo, CreateProxyToken(name=name))
+
+    async def revoke_proxy_token(self, key: str) -> None:
+        """End a proxy token at once."""
+        await self._transport.send("DELETE", f"/v1/proxy-tokens/{_part(key)}")
 
     # ---- calls
 

@@ -20,6 +20,7 @@ from portico.wire.api import (
     Deployed,
     FunctionHandle,
     FunctionInfo,
+    ProxyTokenInfo,
     SecretInfo,
     ServerInfo,
     TokenInfo,
@@ -160,6 +161,15 @@ class Client:
 
     def revoke_token(self, token_id: str) -> None:
         self._run(self._client.revoke_token(token_id))
+
+    def proxy_tokens(self) -> list[ProxyTokenInfo]:
+        return self._run(self._client.proxy_tokens())
+
+    def create_proxy_token(self, name: str = "") -> ProxyTokenInfo:
+        return self._run(self._client.create_proxy_token(name))
+
+    def revoke_proxy_token(self, key: str) -> None:
+        self._run(self._client.revoke_proxy_token(key))
 
     def lookup_function(self, app: str, name: str) -> FunctionHandle:
         return self._run(self._client.lookup_function(app, name))

@@ -215,6 +215,21 @@ class TokenInfo(msgspec.Struct, kw_only=True):
     secret: str | None = None
 
 
+class CreateProxyToken(msgspec.Struct, kw_only=True):
+    """Ask for a proxy token; `name` says what it is for, and may be empty."""
+
+    name: str = ""
+
+
+class ProxyTokenInfo(msgspec.Struct, kw_only=True):
+    """A proxy token, known by its key; `secret` is given once, in the answer that creates it."""
+
+    key: str
+    name: str
+    created_at: float
+    secret: str | None = None
+
+
 # ---- calls
 
 

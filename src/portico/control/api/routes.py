@@ -18,6 +18,7 @@ from portico.control.calls import Calls
 from portico.control.catalog import Catalog
 from portico.control.errors import NotFoundError
 from portico.control.logs import Logs
+from portico.control.proxy_tokens import ProxyTokens
 from portico.control.runtime import Runtime
 from portico.control.secrets import Secrets
 from portico.control.sessions import Sessions
@@ -29,10 +30,12 @@ from portico.wire.api import (
     CallStarted,
     ContainerInfo,
     CreateApp,
+    CreateProxyToken,
     CreateToken,
     DeployEvent,
     FunctionHandle,
     MissingBlobs,
+    ProxyTokenInfo,
     PutSecret,
     SecretInfo,
     ServerInfo,
@@ -62,6 +65,7 @@ class Services:
     calls: Calls
     secrets: Secrets
     tokens: Tokens
+    proxy_tokens: ProxyTokens
     blobs: Blobs
     logs: Logs
     runtime: Runtime
@@ -76,6 +80,7 @@ def all_routes(services: Services, schemas: Schemas) -> list[APIRouter]:
         _containers(services, schemas),
         _secrets(services, schemas),
         _tokens(services, schemas),
+        _proxy_tokens(services, schemas),
         _calls(services, schemas),
     ]
 
@@ -255,6 +260,32 @@ def _tokens(services: Services, schemas: Schemas) -> APIRouter:
     async def revoke_token(token_id: Name) -> Response:
         """Revoke a token."""
         await tokens.revoke(token_id)
+        return Response(status_code=204)
+
+    return routes
+
+
+def _proxy_tokens(services: Services, schemas: Schemas) -> APIRouter:
+    routes = APIRouter(prefix="/v1/proxy-tokens", tags=["proxy tokens"])
+    proxy_tokens = services.proxy_tokens
+
+    @routes.get("", responses=schemas.gives(list[ProxyTokenInfo]))
+    async def list_proxy_tokens() -> Response:
+        """Proxy tokens, without their secrets."""
+        return answer(await proxy_tokens.all())
+
+    @routes.post(
+        "", responses=schemas.gives(ProxyTokenInfo), openapi_extra=schemas.takes(CreateProxyToken)
+    )
+    async def create_proxy_token(request: Request) -> Response:
+        """Make a proxy token; its secret is in this answer only."""
+        wanted = await read(request, CreateProxyToken)
+        return answer(await proxy_tokens.create(wanted.name))
+
+    @routes.delete("/{key}", status_code=204)
+    async def revoke_proxy_token(key: Name) -> Response:
+        """Revoke a proxy token: the next request with it is refused."""
+        await proxy_tokens.revoke(key)
         return Response(status_code=204)
 
     return routes
