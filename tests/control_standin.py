@@ -74,6 +74,7 @@ class StandIn:
         self.created: list[CreateApp] = []
         self.stopped: list[str] = []
         self.revoked: list[str] = []
+        self.scopes: list[str] = []  # environments in which something was looked for
         self.secrets: dict[str, dict[str, str]] = {}
         self.logs = [log_line("one"), log_line("two", stream="stderr")]
         self.log_queries: list[dict[str, str]] = []
@@ -110,6 +111,8 @@ class StandIn:
 
     async def route(self, x: Exchange, what: str, rest: list[str]) -> None:
         tail = rest[1] if len(rest) > 1 else ""
+        if scope := x.query.get("environment"):
+            self.scopes.append(scope)
         if what == "GET server":
             await x.json(self.info())
         elif what == "POST blobs":

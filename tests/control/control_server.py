@@ -84,6 +84,7 @@ class MemoryRuntime:
                 state="ready",
                 started_at=0.0,
                 running=0,
+                environment=v.environment_name,
             )
             for v in self.active.values()
             if app_id in (None, v.app_id) and v.manifest.functions

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from portico.cli.environments import OfEnvironment, checked, environment_in_use
+
 app = typer.Typer(help="Live containers.", no_args_is_help=True)
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="The container's id (ta-…).")]
@@ -17,19 +19,24 @@ def list_containers(
     app_name: Annotated[
         str | None, typer.Option("--app", metavar="NAME", help="Only this app's.")
     ] = None,
+    env: OfEnvironment = None,
     json: Json = False,
 ) -> None:
-    """List live containers."""
+    """List live containers, of every environment unless an app or an environment is named."""
+    environment = None if env is None else checked(env)
+    if app_name is not None:
+        environment = environment_in_use(env)
     from portico.cli.connection import connect_for_looking
     from portico.cli.output import age, print_list
 
     with connect_for_looking() as client:
-        containers = client.containers(app_name)
+        containers = client.containers(app_name, environment=environment)
     print_list(
         containers,
         {
             "ID": lambda info: info.container_id,
             "APP": lambda info: info.app,
+            "ENVIRONMENT": lambda info: info.environment,
             "FUNCTION": lambda info: info.function,
             "STATE": lambda info: info.state,
             "INPUTS": lambda info: str(info.running),

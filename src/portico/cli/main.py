@@ -24,7 +24,8 @@ app = typer.Typer(
 )
 app.command()(serve)
 app.command()(deploy)
-app.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})(run)
+# All that follows the file is the function's, whatever it is called: it may have an `env` of its own.
+app.command(context_settings={"allow_interspersed_args": False, "allow_extra_args": True})(run)
 app.add_typer(server.app, name="server")
 app.add_typer(apps.app, name="app")
 app.add_typer(containers.app, name="container")

@@ -8,7 +8,7 @@ from portico.control.errors import InvalidRequestError
 from portico.control.naming import Site
 from portico.wire.api import FunctionInfo
 from portico.wire.manifest import AppManifest, FunctionSpec, MethodSpec, NamedSecret, WebKind
-from portico.wire.names import app_name_problem
+from portico.wire.names import app_name_problem, environment_problem
 
 NOT_SERVED: frozenset[WebKind] = frozenset({"wsgi_app", "web_server"})
 """Kinds of web function that can be declared and that no container of this version serves."""
@@ -36,6 +36,13 @@ def check(manifest: AppManifest, app_name: str) -> None:
 def check_app_name(name: str) -> None:
     """Raise `InvalidRequestError` for an app name that no URL can carry."""
     problem = app_name_problem(name)
+    if problem is not None:
+        raise InvalidRequestError(problem)
+
+
+def check_environment(name: str) -> None:
+    """Raise `InvalidRequestError` for an environment that no URL can carry."""
+    problem = environment_problem(name)
     if problem is not None:
         raise InvalidRequestError(problem)
 

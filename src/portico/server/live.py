@@ -81,6 +81,7 @@ class LiveApp:
             workdir=version.manifest.images[function.image].workdir,
             parameters={**values},
             ephemeral=version.ephemeral,
+            environment_name=version.environment_name,
         )
 
     def endpoints(self) -> dict[str, Endpoint]:
@@ -166,7 +167,12 @@ class LiveApps:
         endpoints = new.endpoints()
         self._routes.publish(
             version.app_id,
-            {host: endpoints[name] for name, hosts in version.hosts.items() for host in hosts},
+            {
+                host: endpoints[name]
+                for name, hosts in version.hosts.items()
+                for host in hosts
+                if version.holds(host)
+            },
             {port: endpoints[name] for name, port in version.ports.items()},
         )
         self._apps[version.app_id] = new
@@ -250,6 +256,7 @@ class LiveApps:
                 started_at=wall + member.created_at,
                 running=len(member.leases),
                 pid=member.pid,
+                environment=app.version.environment_name,
             )
             for app in self._live
             if app_id is None or app.version.app_id == app_id

@@ -12,6 +12,7 @@ import msgspec
 
 from portico.wire.container import LogLine
 from portico.wire.manifest import FunctionSpec
+from portico.wire.names import MAIN
 
 AppState = Literal["ephemeral", "deployed", "stopped"]
 ContainerState = Literal["starting", "ready", "draining", "stopping"]
@@ -55,6 +56,7 @@ class CreateApp(msgspec.Struct, kw_only=True):
 
     name: str
     ephemeral: bool = False
+    environment: str = MAIN
 
 
 class FunctionInfo(msgspec.Struct, kw_only=True):
@@ -78,6 +80,7 @@ class AppInfo(msgspec.Struct, kw_only=True):
     containers: int = 0
     stopped_at: float | None = None
     error: str | None = None
+    environment: str = MAIN
 
 
 class VersionInfo(msgspec.Struct, kw_only=True):
@@ -101,6 +104,7 @@ class ContainerInfo(msgspec.Struct, kw_only=True):
     started_at: float
     running: int
     pid: int | None = None
+    environment: str = MAIN
 
 
 # ---- a deploy, as it happens
