@@ -25,6 +25,7 @@ from portico.wire.api import (
     CallStarted,
     ContainerInfo,
     CreateApp,
+    CreateProxyToken,
     CreateToken,
     Deployed,
     DeployFailed,
@@ -32,6 +33,7 @@ from portico.wire.api import (
     FunctionInfo,
     MissingBlobs,
     Problem,
+    ProxyTokenInfo,
     PutSecret,
     SecretInfo,
     ServerInfo,
@@ -71,6 +73,8 @@ class StandIn:
         self.manifests: list[AppManifest] = []
         self.created: list[CreateApp] = []
         self.stopped: list[str] = []
+        self.revoked: list[str] = []
+        self.scopes: list[str] = []  # environments in which something was looked for
         self.secrets: dict[str, dict[str, str]] = {}
         self.logs = [log_line("one"), log_line("two", stream="stderr")]
         self.log_queries: list[dict[str, str]] = []
@@ -107,6 +111,8 @@ class StandIn:
 
     async def route(self, x: Exchange, what: str, rest: list[str]) -> None:
         tail = rest[1] if len(rest) > 1 else ""
+        if scope := x.query.get("environment"):
+            self.scopes.append(scope)
         if what == "GET server":
             await x.json(self.info())
         elif what == "POST blobs":
@@ -137,6 +143,15 @@ class StandIn:
         elif what == "GET tokens":
             await x.json([TokenInfo(id="tk-1", name="laptop", created_at=1.0)])
         elif what == "DELETE tokens":
+            await x.empty()
+        elif what == "POST proxy-tokens":
+            name = (await x.record(CreateProxyToken)).name
+            pair = {"key": "wk-1", "secret": "ws-shown-once"}
+            await x.json(ProxyTokenInfo(name=name, created_at=1.0, **pair))
+        elif what == "GET proxy-tokens":
+            await x.json([ProxyTokenInfo(key="wk-1", name="ci", created_at=1.0)])
+        elif what == "DELETE proxy-tokens":
+            self.revoked.append(rest[0])
             await x.empty()
         elif what == "GET functions":
             spec = self.manifests[-1].functions[0]

@@ -12,7 +12,7 @@ from portico.entrypoint import LocalEntrypoint
 from portico.exception import InvalidError, NotFoundError
 from portico.functions import Function, declare_function
 from portico.image import Image
-from portico.names import checked_app_name
+from portico.names import checked_app_name, checked_environment, environment_or_default
 from portico.options import Options, checked_secrets
 from portico.parameter import parameter
 from portico.partial_function import PartialFunction
@@ -53,30 +53,49 @@ class FunctionDecorator(Protocol):
     def __call__(self, target: Callable[P, R], /) -> Function[P, R, R]: ...
 
 
-def _lookup(owner: type[App], /, name: str, *, create_if_missing: bool = False) -> App:
-    """The deployed app `name`. Raises `NotFoundError` where there is none and it is not to be made."""
+def _lookup(
+    owner: type[App],
+    /,
+    name: str,
+    *,
+    environment_name: str | None = None,
+    create_if_missing: bool = False,
+) -> App:
+    """The deployed app `name`. Raises `NotFoundError` where there is none and it is not to be made.
+
+    It is looked for in the environment `environment_name`, or else in the one that is in use.
+    """
     from portico.client import default
 
+    environment = environment_or_default(environment_name)
     app, client = owner(name), default()
     try:
-        app.app_id = client.lookup_app(name).app_id
+        app.app_id = client.lookup_app(name, environment=environment).app_id
     except NotFoundError:
         if not create_if_missing:
             raise
-        app.app_id = client.create_app(name).app_id
+        app.app_id = client.create_app(name, environment=environment).app_id
     return app
 
 
-async def _lookup_aio(owner: type[App], /, name: str, *, create_if_missing: bool = False) -> App:
+async def _lookup_aio(
+    owner: type[App],
+    /,
+    name: str,
+    *,
+    environment_name: str | None = None,
+    create_if_missing: bool = False,
+) -> App:
     from portico.client import default
 
+    environment = environment_or_default(environment_name)
     app, client = owner(name), default().aio
     try:
-        app.app_id = (await client.lookup_app(name)).app_id
+        app.app_id = (await client.lookup_app(name, environment=environment)).app_id
     except NotFoundError:
         if not create_if_missing:
             raise
-        app.app_id = (await client.create_app(name)).app_id
+        app.app_id = (await client.create_app(name, environment=environment)).app_id
     return app
 
 
@@ -180,30 +199,58 @@ class App:
         """The image of one of the app's functions."""
         return declaration.settings.image or self.image or self._default_image
 
-    def run(self, *, on_event: OnEvent = None, on_log: OnLog = None) -> AppRun:
+    def run(
+        self,
+        *,
+        environment_name: str | None = None,
+        on_event: OnEvent = None,
+        on_log: OnLog = None,
+    ) -> AppRun:
         """Run the app for the time of a ``with`` or ``async with`` block.
 
         `on_event` is told how the deploy goes (`wire.api.DeployEvent`), `on_log` each line containers print.
         """
-        return AppRun(self, on_event=on_event, on_log=on_log)
+        environment = checked_environment(environment_name)
+        return AppRun(self, environment=environment, on_event=on_event, on_log=on_log)
 
-    def _deploy(self, *, name: str | None = None, on_event: OnEvent = None) -> App:
-        """Make the app persistent under `name` (its own by default), replacing what runs under it."""
+    def _deploy(
+        self,
+        *,
+        name: str | None = None,
+        environment_name: str | None = None,
+        on_event: OnEvent = None,
+    ) -> App:
+        """Make the app persistent under `name` (its own by default), replacing what runs under it.
+
+        It belongs to the environment `environment_name`, or else to the one that is in use.
+        """
         from portico.client import default
         from portico.manifest import build_manifest
 
+        environment = environment_or_default(environment_name)
         manifest, blobs = build_manifest(self, name=self._deployable(name))
-        deployed = default().deploy(manifest, blobs, name=manifest.name, on_event=on_event)
+        deployed = default().deploy(
+            manifest, blobs, name=manifest.name, environment=environment, on_event=on_event
+        )
         self.app_id = deployed.app_id
         return self
 
-    async def _deploy_aio(self, *, name: str | None = None, on_event: OnEvent = None) -> App:
+    async def _deploy_aio(
+        self,
+        *,
+        name: str | None = None,
+        environment_name: str | None = None,
+        on_event: OnEvent = None,
+    ) -> App:
         from portico.client import default
         from portico.manifest import build_manifest
 
+        environment = environment_or_default(environment_name)
         manifest, blobs = build_manifest(self, name=self._deployable(name))
         client = default().aio
-        deployed = await client.deploy(manifest, blobs, name=manifest.name, on_event=on_event)
+        deployed = await client.deploy(
+            manifest, blobs, name=manifest.name, environment=environment, on_event=on_event
+        )
         self.app_id = deployed.app_id
         return self
 

@@ -9,7 +9,7 @@ from portico.declaration import Declaration, importable_name
 from portico.exception import InvalidError
 from portico.invocation import Invocable
 from portico.lifecycle import concurrency_of
-from portico.names import checked_environment, checked_function_name
+from portico.names import checked_function_name
 from portico.options import Options, settle
 from portico.origins import ByName, InApp, Origin
 from portico.parameter import (
@@ -54,9 +54,11 @@ class Cls(Registered):
 
     @classmethod
     def from_name(cls, app_name: str, name: str, *, environment_name: str | None = None) -> Cls:
-        """The class `name` of the deployed app `app_name`; looked up when it is first used."""
-        checked_environment(environment_name)
-        return cls(ByName(app_name, name), name)
+        """The class `name` of the deployed app `app_name`; looked up when it is first used.
+
+        Without `environment_name` it is looked for in the environment that is in use (`PORTICO_ENVIRONMENT`).
+        """
+        return cls(ByName(app_name, name, environment_name), name)
 
     @property
     def user_class(self) -> type:

@@ -13,7 +13,7 @@ from portico.callables import (
 from portico.declaration import Declaration, importable_name
 from portico.exception import InvalidError
 from portico.invocation import Invocable
-from portico.names import checked_environment, checked_function_name
+from portico.names import checked_function_name
 from portico.options import Options, settle
 from portico.origins import ByName, InApp, Origin
 from portico.partial_function import (
@@ -62,10 +62,12 @@ class Function(Registered, Invocable[P, R], Generic[P, R, L]):
     def from_name(
         cls, app_name: str, name: str, *, environment_name: str | None = None
     ) -> Function[..., Any, Any]:
-        """The function `name` of the deployed app `app_name`; looked up when it is first used."""
-        checked_environment(environment_name)
+        """The function `name` of the deployed app `app_name`; looked up when it is first used.
+
+        Without `environment_name` it is looked for in the environment that is in use (`PORTICO_ENVIRONMENT`).
+        """
         function, _, method = name.partition(".")
-        return Function(ByName(app_name, function), name, method=method)
+        return Function(ByName(app_name, function, environment_name), name, method=method)
 
     @property
     def raw(self) -> Callable[P, L]:

@@ -7,7 +7,7 @@ import re
 from portico.callables import AnyCallable
 from portico.checks import text
 from portico.exception import InvalidError
-from portico.wire.names import app_name_problem
+from portico.wire.names import app_name_problem, environment_problem
 
 FUNCTION_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,62}[A-Za-z0-9_])?")
 
@@ -19,10 +19,18 @@ def checked_app_name(name: str) -> str:
     return name
 
 
-def checked_environment(name: str | None) -> None:
-    """Raise `InvalidError` for an environment other than the one there is."""
-    if name not in (None, "main"):
-        raise InvalidError(f"there is no environment {name!r}; this server has only 'main'")
+def checked_environment(name: str | None) -> str | None:
+    """`name` if URLs can carry it, or None for the one that is in use. Raises `InvalidError`."""
+    if name is not None and (problem := environment_problem(text("environment_name", name))):
+        raise InvalidError(problem)
+    return name
+
+
+def environment_or_default(name: str | None) -> str:
+    """`name`, or else the environment that is in use where this runs. Raises `InvalidError`."""
+    from portico.client.discovery import environment
+
+    return checked_environment(name) or environment()
 
 
 def checked_function_name(chosen: str | None, target: AnyCallable | type) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from portico.exception import ExecutionError, InvalidError, NotFoundError
+from portico.names import checked_environment, environment_or_default
 from portico.wire.manifest import FunctionSpec, MethodSpec, ParameterSpec
 
 if TYPE_CHECKING:
@@ -79,23 +80,32 @@ class InApp:
 
 
 class ByName:
-    """A function of a deployed app, looked up when it is first used."""
+    """A function of a deployed app, looked up when it is first used.
 
-    def __init__(self, app_name: str, name: str) -> None:
+    Without an environment it is looked for in the one that is in use then.
+    """
+
+    def __init__(self, app_name: str, name: str, environment: str | None = None) -> None:
         self.app_name = app_name
         self.name = name
+        self._environment = checked_environment(environment)
         self._located: Located | None = None
 
     def locate(self, client: Callable[[], Client], suits: Suits) -> Located:
         """The function as it was found before, where that suits."""
         if self._located is None or not suits(self._located):
-            self._located = self._from(client().lookup_function(self.app_name, self.name))
+            environment = environment_or_default(self._environment)
+            found = client().lookup_function(self.app_name, self.name, environment=environment)
+            self._located = self._from(found)
         return self._located
 
     async def locate_aio(self, client: Callable[[], Client], suits: Suits) -> Located:
         """The same for coroutines."""
         if self._located is None or not suits(self._located):
-            self._located = self._from(await client().aio.lookup_function(self.app_name, self.name))
+            environment = environment_or_default(self._environment)
+            aio = client().aio
+            found = await aio.lookup_function(self.app_name, self.name, environment=environment)
+            self._located = self._from(found)
         return self._located
 
     def _from(self, handle: FunctionHandle) -> Located:

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Optional
 
 from portico.exception import InvalidError
+from portico.names import environment_or_default
 
 if TYPE_CHECKING:
     from portico.app import App
@@ -21,8 +22,11 @@ OnLog = Optional["Callable[[LogLine], None]"]
 class AppRun:
     """``with app.run():`` and ``async with app.run():``; what is entered is the app."""
 
-    def __init__(self, app: App, *, on_event: OnEvent, on_log: OnLog) -> None:
+    def __init__(
+        self, app: App, *, environment: str | None, on_event: OnEvent, on_log: OnLog
+    ) -> None:
         self._app = app
+        self._environment = environment
         self._on_event = on_event
         self._on_log = on_log
         self._session: AbstractContextManager[Any] | AbstractAsyncContextManager[Any] | None = None
@@ -30,9 +34,7 @@ class AppRun:
     def __enter__(self) -> App:
         from portico.client import default
 
-        session = default().ephemeral(
-            *self._manifest(), on_event=self._on_event, on_log=self._on_log
-        )
+        session = default().ephemeral(*self._manifest(), **self._options())
         running = session.__enter__()
         self._session = session
         self._app.running, self._app.app_id = running, running.app_id
@@ -52,8 +54,7 @@ class AppRun:
     async def __aenter__(self) -> App:
         from portico.client import default
 
-        client = default().aio
-        session = client.ephemeral(*self._manifest(), on_event=self._on_event, on_log=self._on_log)
+        session = default().aio.ephemeral(*self._manifest(), **self._options())
         running = await session.__aenter__()
         self._session = session
         self._app.running, self._app.app_id = running, running.app_id
@@ -78,3 +79,10 @@ class AppRun:
                 f"{self._app!r} runs already; leave the first `with app.run():` before"
             )
         return build_manifest(self._app)
+
+    def _options(self) -> dict[str, Any]:
+        return {
+            "environment": environment_or_default(self._environment),
+            "on_event": self._on_event,
+            "on_log": self._on_log,
+        }

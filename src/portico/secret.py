@@ -26,7 +26,10 @@ class Secret:
         environment_name: str | None = None,
         required_keys: Iterable[str] = (),
     ) -> Secret:
-        """The secret the server stores as `name`; a deploy fails if it lacks one of `required_keys`."""
+        """The secret the server stores as `name`; a deploy fails if it lacks one of `required_keys`.
+
+        All environments share their secrets, so `environment_name` changes nothing.
+        """
         checked_environment(environment_name)
         return cls(
             NamedSecret(name=text("a secret's name", name), required_keys=tuple(required_keys))

@@ -10,7 +10,10 @@ import pytest
 from control_standin import StandIn
 from portico.wire.api import DeployFailed
 
-GROUPS = ("serve", "deploy", "run", "server", "app", "container", "secret", "token", "config")
+GROUPS = (
+    *("serve", "deploy", "run", "server", "app", "container", "secret", "proxy-token", "token"),
+    "config",
+)
 LISTINGS = [
     ("app", "list"),
     ("app", "describe", "hello"),
@@ -21,6 +24,8 @@ LISTINGS = [
     ("container", "list"),
     ("container", "logs", "ta-1"),
     ("secret", "list"),
+    ("proxy-token", "list"),
+    ("proxy-token", "create", "ci"),
     ("token", "list"),
     ("token", "create", "laptop"),
     ("server", "status"),
@@ -67,6 +72,7 @@ def test_without_a_terminal_output_is_plain(portico, command) -> None:
         ("secret", "create", "db", "just-a-value"),
         ("config", "set", "colour", "red"),
         ("config", "set", "web", "nowhere"),
+        ("config", "set", "environment", "No.Where"),
         ("server", "run", "--web", "nowhere"),
     ],
     ids=" ".join,
@@ -90,6 +96,61 @@ def test_without_a_server_the_error_says_how_to_start_one(portico_alone) -> None
 def test_debug_adds_porticos_own_stack_trace(portico_alone) -> None:
     assert "Traceback" in portico_alone("--debug", "app", "list").stderr
     assert "Traceback" in portico_alone("app", "list", PORTICO_DEBUG="1").stderr
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("app", "list"),
+        ("app", "describe", "hello"),
+        ("app", "logs", "hello"),
+        ("app", "history", "hello"),
+        ("app", "rollback", "hello"),
+        ("app", "stop", "hello"),
+        ("container", "list"),
+        ("container", "list", "--app", "hello"),
+    ],
+    ids=" ".join,
+)
+def test_what_a_command_names_is_looked_for_in_its_environment(
+    portico, server: StandIn, command: tuple[str, ...]
+) -> None:
+    assert portico(*command, PORTICO_ENVIRONMENT="eu-2").returncode == 0
+    assert portico(*command, "-e", "dev", PORTICO_ENVIRONMENT="eu-2").returncode == 0
+    # Listings are of all environments unless one is asked for.
+    is_listing = command in (("app", "list"), ("container", "list"))
+    assert server.scopes == (["dev"] if is_listing else ["eu-2", "dev"])
+    refused = portico(*command, "--env", "Dev")
+    assert refused.returncode == 2
+    assert "cannot be part of a URL" in refused.stderr
+
+
+def test_a_script_is_loaded_and_deployed_in_its_environment(
+    portico, server: StandIn, script: Path, bare_env: dict[str, str]
+) -> None:
+    with script.open("a") as file:
+        file.write("\nimport os\nprint('seen', os.environ['PORTICO_ENVIRONMENT'])\n")
+    assert "seen main" in portico("deploy", "hello.py").stderr
+    assert "seen dev" in portico("deploy", "hello.py", "-e", "dev").stderr
+    assert "seen dev" in portico("run", "-e", "dev", "hello.py::double", "--x", "1").stdout
+    Path(bare_env["PORTICO_CONFIG"]).write_text('environment = "staging"\n')
+    assert "seen staging" in portico("deploy", "hello.py").stderr
+    assert [made.environment for made in server.created] == ["main", "dev", "dev", "staging"]
+    for command in ("deploy", "serve", "run"):
+        assert portico(command, "--env", "", "hello.py").returncode == 2
+        assert portico(command, "hello.py", PORTICO_ENVIRONMENT="a.b").returncode == 2
+    assert len(server.created) == 4
+
+
+def test_listings_have_a_column_for_the_environment(portico, server: StandIn) -> None:
+    portico("deploy", "hello.py")
+    for listing in ("app", "container"):
+        head, row = portico(listing, "list").stdout.splitlines()
+        assert "ENVIRONMENT" in head.split()
+        assert "main" in row.split()
+        (one,) = json.loads(portico(listing, "list", "--json").stdout)
+        assert one["environment"] == "main"
+    assert "deployed in main" in portico("app", "describe", "hello").stdout
 
 
 def test_deploy_json_names_functions_kinds_and_urls(portico, server: StandIn) -> None:
@@ -182,6 +243,16 @@ def test_a_new_tokens_secret_is_all_of_stdout(portico) -> None:
     assert "shown-once" not in portico("token", "list").stdout
 
 
+def test_a_new_proxy_token_is_printed_as_the_headers_to_send(portico, server: StandIn) -> None:
+    made = portico("proxy-token", "create")
+    assert made.stdout == "Modal-Key: wk-1\nModal-Secret: ws-shown-once\n"
+    assert "not shown again" in made.stderr
+    assert "ws-shown-once" not in made.stderr + portico("proxy-token", "list").stdout
+    assert "wk-1  ci" in portico("proxy-token", "list").stdout
+    assert portico("proxy-token", "revoke", "wk-1").returncode == 0
+    assert server.revoked == ["wk-1"]
+
+
 def test_logs_are_prefixed_with_their_function_and_filtered_by_the_server(
     portico, server: StandIn
 ) -> None:
@@ -202,6 +273,7 @@ def test_config_set_writes_a_private_file_that_show_reads_back(
         ("token", "tk-9.hush"),
         ("server_url", "http://new"),
         ("rate_limit", "50"),
+        ("environment", "staging"),
         ("web", "127.0.0.1:0"),
     ):
         assert portico_alone("config", "set", key, value).returncode == 0
@@ -214,7 +286,15 @@ def test_config_set_writes_a_private_file_that_show_reads_back(
     assert settings["server_url"] == {"value": "http://new", "source": "config file"}
     assert settings["rate_limit"] == {"value": 50.0, "source": "config file"}
     assert settings["web"] == {"value": "127.0.0.1:7", "source": "PORTICO_WEB"}
+    assert settings["environment"] == {"value": "staging", "source": "config file"}
     assert "hush" not in shown.stdout
+    shown = portico_alone("config", "show", "--json", PORTICO_ENVIRONMENT="eu-2")
+    environment = json.loads(shown.stdout)["settings"]["environment"]
+    assert environment == {"value": "eu-2", "source": "PORTICO_ENVIRONMENT"}
+    assert portico_alone("config", "set", "environment", "").returncode == 0
+    shown = portico_alone("config", "show", "--json")
+    environment = json.loads(shown.stdout)["settings"]["environment"]
+    assert environment == {"value": "main", "source": "default"}
     assert portico_alone("config", "set", "token", "").returncode == 0
     assert "token" not in path.read_text()
 
@@ -235,6 +315,7 @@ def test_listing_commands_use_the_server_that_a_serve_embeds(
     record = {"url": server.url, "token": "stand-in-token", "pid": os.getpid(), "embedded": True}
     (folder / f"embedded-{os.getpid()}.json").write_text(json.dumps(record))
     assert portico_alone("container", "list").returncode == 0
+    assert portico_alone("proxy-token", "create").returncode == 0
     assert portico_alone("secret", "list").returncode == 1
 
 

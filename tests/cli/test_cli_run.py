@@ -58,6 +58,19 @@ def test_a_plain_function_runs_there_and_its_result_is_printed(portico, jobs: Pa
     assert done.stdout == "((), {'x': 5, 'loud': True})\n"
 
 
+def test_what_follows_the_file_is_the_functions_whatever_it_is_called(
+    portico, server: StandIn, jobs: Path
+) -> None:
+    jobs.write_text(ENTRY.replace("slowly(n: int)", "slowly(n: int, env: str)"))
+    done = portico("run", "-e", "dev", "jobs.py::slowly", "--env", "prod", "--n", "1")
+    assert done.stdout == "async ((1,), {})\n", done.stderr
+    assert server.created[0].environment == "dev"
+    for options in (["--help"], ["--", "--help"]):
+        listed = portico("run", "jobs.py::slowly", *options)
+        assert listed.returncode == 0
+        assert "--env ENV" in listed.stdout
+
+
 def test_the_users_exception_is_a_trimmed_traceback_and_exit_1(
     portico, server: StandIn, jobs: Path
 ) -> None:

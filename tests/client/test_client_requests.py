@@ -15,7 +15,7 @@ from control_standin import TOKEN, StandIn
 from portico import exception
 from portico.client import AsyncClient, Client, DeployError
 from portico.wire.api import BuildLog, CallRequest, DeployEvent, DeployFailed
-from portico.wire.manifest import AppManifest
+from portico.wire.manifest import AppManifest, FunctionSpec, MethodSpec
 
 
 def digest(content: bytes) -> str:
@@ -76,6 +76,14 @@ def test_an_existing_secret_is_replaced_only_when_told(client: Client, server: S
     assert client.secrets()[0].keys == ["URL"]
     client.delete_secret("db")
     assert client.secrets() == []
+
+
+def test_proxy_tokens_are_made_listed_and_revoked(client: Client, server: StandIn) -> None:
+    made = client.create_proxy_token("ci")
+    assert (made.key, made.secret, made.name) == ("wk-1", "ws-shown-once", "ci")
+    assert [(token.key, token.secret) for token in client.proxy_tokens()] == [("wk-1", None)]
+    client.revoke_proxy_token("wk-1")
+    assert server.revoked == ["wk-1"]
 
 
 def test_names_stay_one_path_segment(client: Client, server: StandIn) -> None:
@@ -163,11 +171,32 @@ def test_a_result_that_does_not_come_in_time_is_pending(client: Client, server: 
     assert client.call_result("fc-1", timeout=0).state == "pending"
 
 
+def test_the_environment_goes_with_every_name(client: Client, server: StandIn) -> None:
+    spec = FunctionSpec(name="f", module="m", qualname="f", image="i", methods=(MethodSpec(),))
+    client.deploy(AppManifest(name="hello", functions=(spec,)), {}, environment="dev")
+    with client.ephemeral(manifest(), {}, environment="dev"):
+        pass
+    assert [made.environment for made in server.created] == ["dev", "dev"]
+    server.scopes.clear()
+    client.apps(environment="dev")
+    client.lookup_app("hello", environment="dev")
+    client.app_history("hello", environment="dev")
+    client.rollback("hello", environment="dev")
+    client.stop_app("hello", environment="dev")
+    list(client.app_logs("hello", environment="dev"))
+    client.containers("hello", environment="dev")
+    server.manifests.pop()  # the last one has no function to be found
+    client.lookup_function("hello", "f", environment="dev")
+    assert server.scopes == ["dev"] * 8
+
+
 def test_logs_are_an_iterator_that_can_be_left_early(client: Client, server: StandIn) -> None:
     lines = client.app_logs("hello", tail=5, since=2.5, container="ta-1", follow=True)
     assert next(lines).text == "one"
     lines.close()
-    assert server.log_queries == [{"tail": "5", "since": "2.5", "container": "ta-1", "follow": "1"}]
+    (query,) = server.log_queries
+    assert query.pop("environment") == "main"
+    assert query == {"tail": "5", "since": "2.5", "container": "ta-1", "follow": "1"}
     assert [line.text for line in client.app_logs("hello")] == ["one", "two"]
 
 

@@ -84,6 +84,7 @@ class MemoryRuntime:
                 state="ready",
                 started_at=0.0,
                 running=0,
+                environment=v.environment_name,
             )
             for v in self.active.values()
             if app_id in (None, v.app_id) and v.manifest.functions
@@ -135,6 +136,24 @@ class MemoryBuilder:
         """Nothing runs."""
 
 
+class MemoryGate:
+    """Remembers whom it would admit."""
+
+    def __init__(self) -> None:
+        self.digests: dict[str, bytes] = {}
+        self.replaced = 0
+
+    def add(self, key: str, secret_sha256: bytes) -> None:
+        self.digests[key] = secret_sha256
+
+    def revoke(self, key: str) -> None:
+        self.digests.pop(key, None)
+
+    def replace(self, digests: Mapping[str, bytes]) -> None:
+        self.digests = dict(digests)
+        self.replaced += 1
+
+
 class Timers:
     """A clock that moves when told."""
 
@@ -155,6 +174,7 @@ class Server:
     def __init__(self, state_dir: Path, site: Site, *, embedded: bool = False) -> None:
         self.runtime = MemoryRuntime()
         self.builder = MemoryBuilder()
+        self.gate = MemoryGate()
         self.timers = Timers()
         self._started = threading.Event()
         self._failure: BaseException | None = None
@@ -185,6 +205,7 @@ class Server:
             info=lambda: server_info(state_dir),
             builder=self.builder,
             runtime=self.runtime,
+            gate=self.gate,
             embedded=embedded,
             call_later=self.timers,
         )

@@ -144,6 +144,24 @@ def test_secret_names_and_keys_are_checked(server: Server) -> None:
     assert server.http.put("/v1/secrets/-db", content=body).status_code == 400
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"values": {"KEY": "hidden", "N": 1}}',
+        b'{"values": "hidden"}',
+        b'{"values": {"KEY": "hidden"',
+        b'{"values": {"KEY": "hidden\\u0000"}}',
+        b'{"values": {"KEY=": "hidden"}}',
+        b'{"values": {"KEY": "hidden"}, "overwrite": "hidden"}',
+    ],
+)
+def test_a_secret_that_is_refused_is_not_repeated(server: Server, body: bytes) -> None:
+    refused = server.http.put("/v1/secrets/db", content=body)
+    assert refused.status_code == 400
+    assert "hidden" not in refused.text
+    assert server.http.get("/v1/secrets").json() == []
+
+
 def test_a_token_works_until_it_is_revoked(server: Server) -> None:
     body = msgspec.json.encode(CreateToken(name="ci"))
     made = decode(server.http.post("/v1/tokens", content=body), TokenInfo)

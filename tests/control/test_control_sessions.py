@@ -129,6 +129,54 @@ def test_an_ephemeral_run_leaves_custom_domains_to_the_deployed_app(server: Serv
     assert list(hosts) == ["ada--shop-hello-dev.localhost"]
 
 
+def test_a_newer_run_takes_custom_domains_over_with_the_label(server: Server) -> None:
+    spec = manifest(web(custom_domains=("api.example.com",)))
+    old, new = (server.create("shop", ephemeral=True) for _ in range(2))
+    first = server.deploy(old.app_id, spec)[-1]
+    second = server.deploy(new.app_id, spec)[-1]
+    assert second.functions[0].urls == first.functions[0].urls
+    assert second.functions[0].urls[2] == "http://api.example.com:8400"
+    assert server.app(old.app_id).state == "stopped"
+
+
+def test_a_run_leaves_custom_domains_to_another_apps_run(server: Server) -> None:
+    old, new = (server.create(name, ephemeral=True) for name in ("shop", "other"))
+    server.deploy(old.app_id, manifest(web(custom_domains=("api.example.com",))))
+    told = server.deploy(
+        new.app_id, manifest(web(custom_domains=("api.example.com",)), name="other")
+    )
+    assert any(isinstance(e, Warned) and "stays with app shop" in e.message for e in told)
+    assert set(server.runtime.active) == {old.app_id, new.app_id}
+
+
+def test_a_deployed_app_takes_a_domain_from_a_run_that_goes_on_without_it(server: Server) -> None:
+    spec = manifest(web(custom_domains=("api.example.com",)))
+    run = server.create("shop", ephemeral=True)
+    with server.session(run.app_id) as session:
+        next(session)
+        server.deploy(run.app_id, spec)
+        version = server.runtime.active[run.app_id]
+        assert version.holds("api.example.com")
+        done = server.ship(spec)
+        assert done.functions[0].urls[2] == "http://api.example.com:8400"
+        assert set(server.runtime.active) == {run.app_id, done.app_id}
+        assert not version.holds("api.example.com")
+        assert version.holds("ada--shop-hello-dev.localhost")
+        assert len(server.app(run.app_id).functions[0].urls) == 2
+        again = server.deploy(run.app_id, spec)[-1]
+        assert len(again.functions[0].urls) == 2
+
+
+def test_a_domain_goes_back_to_its_run_where_the_deploy_fails(server: Server) -> None:
+    domain = "api.example.com"
+    run = server.create("shop", ephemeral=True)
+    server.deploy(run.app_id, manifest(web(custom_domains=(domain,))))
+    failed = server.ship(manifest(web(custom_domains=(domain,)), web("broken")))
+    assert isinstance(failed, DeployFailed)
+    assert server.runtime.active[run.app_id].holds(domain)
+    assert server.app(run.app_id).functions[0].urls[2] == f"http://{domain}:8400"
+
+
 def test_a_run_has_the_same_port_again(server: Server) -> None:
     urls = []
     for _ in range(2):

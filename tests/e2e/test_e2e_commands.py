@@ -140,6 +140,43 @@ def test_a_secrets_value_is_nowhere_to_be_read(own: Portico) -> None:
     assert "vault" in own("secret", "delete", "vault", status=1).stderr
 
 
+BROKEN = """
+    import os
+    import modal
+
+    app = modal.App("broken", image=IMAGE)
+    held = [modal.Secret.from_name("vault"), modal.Secret.from_dict({"INLINE": "LITERAL"})]
+
+    @app.cls(secrets=held)
+    class Broken:
+        @modal.enter()
+        def enter(self):
+            assert os.environ["VAULT"] + os.environ["INLINE"] == "right"
+
+        @modal.fastapi_endpoint()
+        def page(self):
+            return None
+"""
+
+
+def test_a_secrets_value_is_in_no_error_and_no_log(user: Portico) -> None:
+    server = user.start_server()
+    user("secret", "create", "vault", "VAULT=-", stdin=VALUE)
+    serve = user.begin("serve", user.script("broken.py", BROKEN.replace("LITERAL", VALUE[::-1])))
+    url = serve.until(r"http://127\.0\.0\.1:\d+")[0]
+    failed = get(url)
+    assert failed.status_code == 503
+    assert (
+        "AssertionError" in failed.json()["detail"]
+    )  # the user's traceback, with the line it is in
+    app = user("app", "describe", "broken", "--json").stdout
+    logs = user.until_logged("broken", "AssertionError")
+    serve.end()
+    for shown in (failed.text, app, logs, serve.output, server.output):
+        assert VALUE not in shown
+        assert VALUE[::-1] not in shown
+
+
 def test_a_missing_secret_fails_the_deploy_and_names_the_fix(server: Portico) -> None:
     script = server.script(
         "wanting.py",

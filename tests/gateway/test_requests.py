@@ -289,38 +289,6 @@ def test_cold_start_is_timed_in_the_response_and_a_warm_one_is_not():
     run(test)
 
 
-def test_proxy_auth_refuses_without_waking_a_container_and_hides_the_credentials():
-    import hashlib
-
-    async def test():
-        async with World(hello, auth=True) as world:
-            world.proxy_tokens.add("wk-1", hashlib.sha256(b"ws-1").digest())
-            client = await world.connect()
-            for wrong in (
-                b"",
-                b"Modal-Key: wk-1\r\nModal-Secret: ws-2\r\n",
-                b"Modal-Key: wk-2\r\nModal-Secret: ws-1\r\n",
-                b"Authorization: Bearer wk-1.no\r\n",
-            ):
-                client.send(b"GET / HTTP/1.1\r\nHost: h\r\n" + wrong + b"\r\n")
-                assert (await client.response())[0].status_code == 401
-            assert world.containers == []
-            for right in (
-                b"Modal-Key: wk-1\r\nModal-Secret: ws-1\r\n",
-                b"Authorization: Bearer wk-1.ws-1\r\n",
-            ):
-                client.send(b"GET / HTTP/1.1\r\nHost: h\r\n" + right + b"\r\n")
-                assert (await client.response())[0].status_code == 200
-            assert not {b"modal-key", b"modal-secret"} & {n for n, _ in world.requests[0].headers}
-            world.proxy_tokens.revoke("wk-1")
-            client.send(
-                b"GET / HTTP/1.1\r\nHost: h\r\nModal-Key: wk-1\r\nModal-Secret: ws-1\r\n\r\n"
-            )
-            assert (await client.response())[0].status_code == 401
-
-    run(test)
-
-
 def test_slot_is_free_with_the_response_that_says_so_and_the_client_does_not_see_it():
     async def quick(connection: Connection) -> None:
         while await connection.request() is not None:

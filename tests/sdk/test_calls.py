@@ -83,12 +83,14 @@ class StandIn:
         self.most_open = 0
         self.requests: list[CallRequest] = []
         self.lookups: list[tuple[str, str]] = []
+        self.environments: list[str] = []
         self.apps = {"calls"}
         self.ended = 0
         self.aio = AsyncStandIn(self)
 
     @contextmanager
-    def ephemeral(self, manifest, blobs, *, on_event=None, on_log=None):
+    def ephemeral(self, manifest, blobs, *, environment, on_event=None, on_log=None):
+        self.environments.append(environment)
         assert manifest.name == "calls"
         assert set(blobs) >= {file.sha256 for file in manifest.files}
         try:
@@ -96,19 +98,22 @@ class StandIn:
         finally:
             self.ended += 1
 
-    def deploy(self, manifest, blobs, *, name, on_event=None):
+    def deploy(self, manifest, blobs, *, name, environment, on_event=None):
+        self.environments.append(environment)
         return Deployed(app_id="ap-9", name=name, version=1, functions=[])
 
-    def lookup_app(self, name):
+    def lookup_app(self, name, *, environment):
+        self.environments.append(environment)
         if name not in self.apps:
             raise NotFoundError(name)
         return AppInfo(app_id=f"ap-{name}", name=name, state="deployed", version=1, created_at=0)
 
-    def create_app(self, name):
+    def create_app(self, name, *, environment):
         self.apps.add(name)
-        return self.lookup_app(name)
+        return self.lookup_app(name, environment=environment)
 
-    def lookup_function(self, app_name, name):
+    def lookup_function(self, app_name, name, *, environment):
+        self.environments.append(environment)
         self.lookups.append((app_name, name))
         specs = {spec.name: spec for spec in build_manifest(app)[0].functions}
         if name not in specs:
@@ -291,8 +296,6 @@ def test_functions_by_name_are_looked_up_once_and_late(client):
         portico.Function.from_name("calls", "nothing").remote()
     with pytest.raises(InvalidError, match="code is not here"):
         f.local(1)
-    with pytest.raises(InvalidError, match="environment"):
-        portico.Function.from_name("calls", "square", environment_name="dev")
 
 
 def test_classes_by_name(client):
@@ -326,7 +329,7 @@ def test_parameters_of_a_class_by_name_are_checked_before_anything_is_sent(clien
 
 
 def test_what_a_newer_version_takes_is_found_out_by_looking_again(client):
-    spec = client.lookup_function("calls", "Scale").spec
+    spec = client.lookup_function("calls", "Scale", environment="main").spec
     older = [m for m in spec.methods if m.name != "times"]
     specs = [
         msgspec.structs.replace(spec, parameters=()),
@@ -354,6 +357,53 @@ def test_deploy_and_lookup(client):
         portico.App.lookup("new")
     assert portico.App.lookup("new", create_if_missing=True).app_id == "ap-new"
     assert asyncio.run(portico.App.lookup.aio("new")).app_id == "ap-new"
+
+
+def test_what_is_named_is_looked_for_in_the_environment_in_use(client, monkeypatch):
+    monkeypatch.delenv("PORTICO_ENVIRONMENT", raising=False)
+    early = portico.Function.from_name("calls", "square")
+    fixed = portico.Function.from_name("calls", "square", environment_name="eu-2")
+    scale = portico.Cls.from_name("calls", "Scale", environment_name="eu-2")
+    assert portico.Function.from_name("calls", "square").remote(2) == 4
+    monkeypatch.setenv("PORTICO_ENVIRONMENT", "staging")
+    assert early.remote(2) == fixed.remote(2) == asyncio.run(fixed.remote.aio(2)) == 4
+    assert scale(factor=2).times.remote(2) == (4, b"\xff")
+    assert client.environments == ["main", "staging", "eu-2", "eu-2"]
+
+
+def test_apps_are_made_and_found_in_the_environment_in_use(client, monkeypatch):
+    monkeypatch.setenv("PORTICO_ENVIRONMENT", "staging")
+    portico.App.lookup("calls")
+    portico.App.lookup("calls", environment_name="eu-2")
+    portico.App.lookup("new", environment_name="eu-3", create_if_missing=True)
+    assert client.environments == ["staging", "eu-2", "eu-3", "eu-3"]
+    client.environments.clear()
+    app.deploy()
+    app.deploy(environment_name="eu-2")
+    asyncio.run(app.deploy.aio(environment_name="eu-3"))
+    with app.run():
+        pass
+    with app.run(environment_name="eu-2"):
+        pass
+    assert client.environments == ["staging", "eu-2", "eu-3", "staging", "eu-2"]
+
+
+@pytest.mark.parametrize("name", ["", "-a", "a-", "Dev", "a_b", "a.b", "x" * 33])
+def test_environments_no_url_can_carry_are_refused(client, monkeypatch, name):
+    for refused in (
+        lambda: portico.Function.from_name("calls", "square", environment_name=name),
+        lambda: portico.Cls.from_name("calls", "Scale", environment_name=name),
+        lambda: portico.App.lookup("calls", environment_name=name),
+        lambda: app.run(environment_name=name),
+        lambda: app.deploy(environment_name=name),
+    ):
+        with pytest.raises(InvalidError, match=r"environment"):
+            refused()
+    monkeypatch.setenv("PORTICO_ENVIRONMENT", name)
+    if name:  # an empty variable is none
+        with pytest.raises(InvalidError, match=r"Correct PORTICO_ENVIRONMENT"):
+            portico.Function.from_name("calls", "square").remote(2)
+    assert client.environments == []
 
 
 def test_a_failed_start_leaves_the_app_not_running(client):

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from portico.cli.environments import InEnvironment, environment_in_use
 from portico.cli.targets import script_target
 
 Script = Annotated[
@@ -15,31 +16,33 @@ Script = Annotated[
 
 def serve(
     file: Script,
+    env: InEnvironment = None,
     reload: Annotated[
         bool, typer.Option("--reload/--no-reload", help="Follow changes of the app's files.")
     ] = True,
 ) -> None:
     """Run an app while you work on it: its URLs, its logs, and every change as you save it."""
-    target = script_target(file)
+    target, environment = script_target(file), environment_in_use(env)
     import asyncio
 
     from portico.cli.serve import serve_app, until_stopped
 
-    asyncio.run(until_stopped(serve_app(target, reload=reload)))
+    asyncio.run(until_stopped(serve_app(target, environment, reload=reload)))
 
 
 def deploy(
     file: Script,
     name: Annotated[str | None, typer.Option(help="Deploy under this name.")] = None,
+    env: InEnvironment = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Deploy an app: it stays when this command ends, and replaces one of the same name."""
-    target = script_target(file)
+    target, environment = script_target(file), environment_in_use(env)
     import asyncio
 
     from portico.cli.deploy import deploy_app
 
-    asyncio.run(deploy_app(target, name, as_json=json))
+    asyncio.run(deploy_app(target, name, environment, as_json=json))
 
 
 def run(
@@ -47,12 +50,15 @@ def run(
     file: Annotated[
         str, typer.Argument(metavar="FILE[::NAME]", help="The script, and what to run of it.")
     ],
+    env: InEnvironment = None,
 ) -> None:
     """Run a local entrypoint, or one function, with its arguments as options: --n 3.
 
-    `portico run FILE -- --help` lists them.
+    What follows FILE is for the function: `portico run FILE --help` lists its options.
     """
     target = script_target(file)
+    environment_in_use(env)
     from portico.cli.run import run_script
 
-    run_script(target, context.args)
+    options = context.args
+    run_script(target, options[1:] if options[:1] == ["--"] else options)

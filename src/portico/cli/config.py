@@ -10,9 +10,13 @@ from typing import Annotated, Any
 
 import typer
 
+from portico.cli.environments import checked
+from portico.wire.names import MAIN
+
 app = typer.Typer(help="The config file, and what is in effect.", no_args_is_help=True)
 
-CLIENT_KEYS = ("server_url", "token")
+CLIENT_KEYS = ("server_url", "token", "environment")
+CLIENT_DEFAULTS = {"environment": MAIN}
 MASK = "********"
 
 
@@ -51,6 +55,8 @@ def set_key(
     if key not in (*CLIENT_KEYS, *server_keys()):
         known = ", ".join((*CLIENT_KEYS, *server_keys()))
         raise typer.BadParameter(f"there is no setting {key!r}; there are: {known}")
+    if key == "environment" and value:
+        checked(value)
     path = config_path()
     read_config(path)  # a file that is not TOML is the user's to mend first
     table = None if key in CLIENT_KEYS else "server"
@@ -82,7 +88,7 @@ def effective(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
         if os.environ.get(variable):
             source = variable
         if key in CLIENT_KEYS:
-            value = os.environ.get(variable) or table.get(key)
+            value = os.environ.get(variable) or table.get(key) or CLIENT_DEFAULTS.get(key)
         else:
             value = getattr(server, key)
         if key == "token" and value:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from portico.cli.environments import OfEnvironment, checked, environment_in_use
+
 if TYPE_CHECKING:
     from portico.wire.api import ContainerInfo
 
@@ -21,9 +23,13 @@ def list_containers(
     app_name: Annotated[
         str | None, typer.Option("--app", metavar="NAME", help="Only this app's.")
     ] = None,
+    env: OfEnvironment = None,
     json: Json = False,
 ) -> None:
-    """List live containers."""
+    """List live containers, of every environment unless an app or an environment is named."""
+    environment = None if env is None else checked(env)
+    if app_name is not None:
+        environment = environment_in_use(env)
     from portico.cli.connection import connect_for_looking
     from portico.cli.output import age, print_list
 
@@ -35,12 +41,13 @@ def list_containers(
         return f"{info.function}({values})" if values else info.function
 
     with connect_for_looking() as client:
-        containers = client.containers(app_name)
+        containers = client.containers(app_name, environment=environment)
     print_list(
         containers,
         {
             "ID": lambda info: info.container_id,
             "APP": lambda info: info.app,
+            "ENVIRONMENT": lambda info: info.environment,
             "FUNCTION": shown,
             "STATE": lambda info: info.state,
             "INPUTS": lambda info: str(info.running),

@@ -18,7 +18,7 @@ from portico.client.discovery import find_server
 from portico.wire.local import ServerRecord
 
 
-async def deploy_app(target: str, name: str | None, *, as_json: bool) -> None:
+async def deploy_app(target: str, name: str | None, environment: str, *, as_json: bool) -> None:
     """Load, upload and deploy the app in `target`, then print what serves."""
     err = console(stderr=True)
     with Progress(err, f"Loading {Path(target).name}") as progress:
@@ -35,7 +35,11 @@ async def deploy_app(target: str, name: str | None, *, as_json: bool) -> None:
         async with AsyncClient(record.url, record.token) as client:
             progress.phase(f"Deploying {name or loaded.manifest.name}")
             deployed = await client.deploy(
-                loaded.manifest, blobs_of(loaded), name=name, on_event=progress.deploy_event
+                loaded.manifest,
+                blobs_of(loaded),
+                name=name,
+                environment=environment,
+                on_event=progress.deploy_event,
             )
             note = isolation_note(await client.server())
     if note:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import portico
-from portico.cli import apps, config, containers, secrets, server, tokens
+from portico.cli import apps, config, containers, proxy_tokens, secrets, server, tokens
 from portico.cli.commands import deploy, run, serve
 from portico.cli.errors import FAILED, report
 
@@ -24,11 +24,13 @@ app = typer.Typer(
 )
 app.command()(serve)
 app.command()(deploy)
-app.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})(run)
+# All that follows the file is the function's, whatever it is called: it may have an `env` of its own.
+app.command(context_settings={"allow_interspersed_args": False, "allow_extra_args": True})(run)
 app.add_typer(server.app, name="server")
 app.add_typer(apps.app, name="app")
 app.add_typer(containers.app, name="container")
 app.add_typer(secrets.app, name="secret")
+app.add_typer(proxy_tokens.app, name="proxy-token")
 app.add_typer(tokens.app, name="token")
 app.add_typer(config.app, name="config")
 

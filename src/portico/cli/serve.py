@@ -46,7 +46,7 @@ async def until_stopped(work: Coroutine[Any, Any, None]) -> None:
             raise
 
 
-async def serve_app(target: str, *, reload: bool) -> None:
+async def serve_app(target: str, environment: str, *, reload: bool) -> None:
     """Load, start and follow the app in `target` until cancelled, or until the server ends it."""
     out, err = console(), console(stderr=True)
     async with AsyncExitStack() as stack:
@@ -66,6 +66,7 @@ async def serve_app(target: str, *, reload: bool) -> None:
                 client.ephemeral(
                     loaded.manifest,
                     blobs_of(loaded),
+                    environment=environment,
                     on_event=progress.deploy_event,
                     on_log=LogPrinter(err),
                 )

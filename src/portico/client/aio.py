@@ -23,10 +23,12 @@ from portico.wire.api import (
     CallStarted,
     ContainerInfo,
     CreateApp,
+    CreateProxyToken,
     CreateToken,
     Deployed,
     FunctionHandle,
     MissingBlobs,
+    ProxyTokenInfo,
     PutSecret,
     SecretInfo,
     ServerInfo,
@@ -35,6 +37,7 @@ from portico.wire.api import (
 )
 from portico.wire.container import LogLine
 from portico.wire.manifest import AppManifest
+from portico.wire.names import MAIN
 
 __all__ = ["AsyncClient", "AsyncRunningApp"]
 
@@ -89,9 +92,12 @@ class AsyncClient:
         """Store those of `blobs` (SHA-256 → file or bytes) that the server does not have."""
         await upload_missing(self._transport, blobs)
 
-    async def create_app(self, name: str, *, ephemeral: bool = False) -> AppInfo:
+    async def create_app(
+        self, name: str, *, ephemeral: bool = False, environment: str = MAIN
+    ) -> AppInfo:
         """Find the deployed app `name` or make it; an ephemeral one is always new."""
-        return await self._post("/v1/apps", AppInfo, CreateApp(name=name, ephemeral=ephemeral))
+        wanted = CreateApp(name=name, ephemeral=ephemeral, environment=environment)
+        return await self._post("/v1/apps", AppInfo, wanted)
 
     async def deploy(
         self,
@@ -99,6 +105,7 @@ class AsyncClient:
         blobs: Blobs,
         *,
         name: str | None = None,
+        environment: str = MAIN,
         on_event: OnEvent = None,
     ) -> Deployed:
         """Deploy `manifest`, under `name` if given, and return when the new version serves.
@@ -107,7 +114,8 @@ class AsyncClient:
         """
         if name is not None:
             manifest = msgspec.structs.replace(manifest, name=name)
-        app, _ = await concurrently(self.create_app(manifest.name), self.upload(blobs))
+        creating = self.create_app(manifest.name, environment=environment)
+        app, _ = await concurrently(creating, self.upload(blobs))
         path = f"/v1/apps/{app.app_id}/versions"
         return await follow_deploy(self._transport, path, on_event, record=manifest)
 
@@ -116,41 +124,53 @@ class AsyncClient:
         manifest: AppManifest,
         blobs: Blobs,
         *,
+        environment: str = MAIN,
         on_event: OnEvent = None,
         on_log: OnLog = None,
     ) -> AbstractAsyncContextManager[AsyncRunningApp]:
         """Run `manifest` as an ephemeral app for as long as the context is open."""
-        return ephemeral_app(self._transport, manifest, blobs, on_event, on_log)
+        wanted = CreateApp(name=manifest.name, ephemeral=True, environment=environment)
+        return ephemeral_app(self._transport, wanted, manifest, blobs, on_event, on_log)
 
-    # ---- apps
+    # ---- apps: by id, or by name in an environment
 
-    async def apps(self, *, all: bool = False) -> list[AppInfo]:
-        """Live apps; with `all` also the stopped ones."""
-        return await self._get("/v1/apps", list[AppInfo], {"all": 1 if all else None})
+    async def apps(self, *, all: bool = False, environment: str | None = None) -> list[AppInfo]:
+        """Live apps, of every environment unless one is named; with `all` also the stopped ones."""
+        params: Params = {"all": 1 if all else None, "environment": environment}
+        return await self._get("/v1/apps", list[AppInfo], params)
 
-    async def lookup_app(self, app: str) -> AppInfo:
-        """An app by id or name."""
-        return await self._get(f"/v1/apps/{_part(app)}", AppInfo)
+    async def lookup_app(self, app: str, *, environment: str = MAIN) -> AppInfo:
+        """One app."""
+        return await self._get(f"/v1/apps/{_part(app)}", AppInfo, {"environment": environment})
 
-    async def app_history(self, app: str) -> list[VersionInfo]:
+    async def app_history(self, app: str, *, environment: str = MAIN) -> list[VersionInfo]:
         """The app's versions, as the server orders them."""
-        return await self._get(f"/v1/apps/{_part(app)}/history", list[VersionInfo])
+        path = f"/v1/apps/{_part(app)}/history"
+        return await self._get(path, list[VersionInfo], {"environment": environment})
 
     async def rollback(
-        self, app: str, version: int | None = None, *, on_event: OnEvent = None
+        self,
+        app: str,
+        version: int | None = None,
+        *,
+        environment: str = MAIN,
+        on_event: OnEvent = None,
     ) -> Deployed:
         """Deploy an older version again; by default the one before the current."""
         path = f"/v1/apps/{_part(app)}/rollback"
-        return await follow_deploy(self._transport, path, on_event, params={"version": version})
+        params: Params = {"version": version, "environment": environment}
+        return await follow_deploy(self._transport, path, on_event, params=params)
 
-    async def stop_app(self, app: str) -> AppInfo:
+    async def stop_app(self, app: str, *, environment: str = MAIN) -> AppInfo:
         """Stop an app; its URLs answer 404 from then on. Stopping a stopped one changes nothing."""
-        return await self._post(f"/v1/apps/{_part(app)}/stop", AppInfo)
+        path = f"/v1/apps/{_part(app)}/stop"
+        return await self._post(path, AppInfo, params={"environment": environment})
 
     def app_logs(
         self,
         app: str,
         *,
+        environment: str = MAIN,
         tail: int | None = None,
         since: float | None = None,
         container: str | None = None,
@@ -158,6 +178,7 @@ class AsyncClient:
     ) -> AsyncGenerator[LogLine, None]:
         """The app's log lines, oldest first. `since` is in seconds since the epoch."""
         params: Params = {
+            "environment": environment,
             "tail": tail,
             "since": since,
             "container": container,
@@ -169,9 +190,12 @@ class AsyncClient:
 
     # ---- containers
 
-    async def containers(self, app: str | None = None) -> list[ContainerInfo]:
-        """Live containers, of one app or of all."""
-        return await self._get("/v1/containers", list[ContainerInfo], {"app": app})
+    async def containers(
+        self, app: str | None = None, *, environment: str | None = None
+    ) -> list[ContainerInfo]:
+        """Live containers, of one app, of one environment, or of all."""
+        params: Params = {"app": app, "environment": environment}
+        return await self._get("/v1/containers", list[ContainerInfo], params)
 
     def container_logs(
         self, container_id: str, *, tail: int | None = None, follow: bool = False
@@ -219,11 +243,26 @@ class AsyncClient:
         """End an API token at once."""
         await self._transport.send("DELETE", f"/v1/tokens/{_part(token_id)}")
 
+    async def proxy_tokens(self) -> list[ProxyTokenInfo]:
+        """Every proxy token, without secrets."""
+        return await self._get("/v1/proxy-tokens", list[ProxyTokenInfo])
+
+    async def create_proxy_token(self, name: str = "") -> ProxyTokenInfo:
+        """Make a proxy token; only this answer ever holds its secret."""
+        return await self._post("/v1/proxy-tokens", ProxyTokenInfo, CreateProxyToken(name=name))
+
+    async def revoke_proxy_token(self, key: str) -> None:
+        """End a proxy token at once."""
+        await self._transport.send("DELETE", f"/v1/proxy-tokens/{_part(key)}")
+
     # ---- calls
 
-    async def lookup_function(self, app: str, name: str) -> FunctionHandle:
+    async def lookup_function(
+        self, app: str, name: str, *, environment: str = MAIN
+    ) -> FunctionHandle:
         """A function of a deployed or running app, by public name or class name."""
-        return await self._get(f"/v1/functions/{_part(app)}/{_part(name)}", FunctionHandle)
+        path = f"/v1/functions/{_part(app)}/{_part(name)}"
+        return await self._get(path, FunctionHandle, {"environment": environment})
 
     async def call(self, request: CallRequest) -> CallOutcome:
         """Call a function and wait for its outcome, however long it takes."""
@@ -252,9 +291,15 @@ class AsyncClient:
         decoder = msgspec.json.Decoder(answer)
         return await self._transport.request("GET", path, decoder, params=params)
 
-    async def _post(self, path: str, answer: type[T], record: msgspec.Struct | None = None) -> T:
+    async def _post(
+        self,
+        path: str,
+        answer: type[T],
+        record: msgspec.Struct | None = None,
+        params: Params | None = None,
+    ) -> T:
         decoder = msgspec.json.Decoder(answer)
-        return await self._transport.request("POST", path, decoder, record=record)
+        return await self._transport.request("POST", path, decoder, record=record, params=params)
 
 
 def _part(text: str) -> str:

@@ -20,6 +20,7 @@ from portico.wire.api import (
     Deployed,
     FunctionHandle,
     FunctionInfo,
+    ProxyTokenInfo,
     SecretInfo,
     ServerInfo,
     TokenInfo,
@@ -27,6 +28,7 @@ from portico.wire.api import (
 )
 from portico.wire.container import LogLine
 from portico.wire.manifest import AppManifest
+from portico.wire.names import MAIN
 
 T = TypeVar("T")
 
@@ -70,8 +72,10 @@ class Client:
     def upload(self, blobs: Blobs) -> None:
         self._run(self._client.upload(blobs))
 
-    def create_app(self, name: str, *, ephemeral: bool = False) -> AppInfo:
-        return self._run(self._client.create_app(name, ephemeral=ephemeral))
+    def create_app(self, name: str, *, ephemeral: bool = False, environment: str = MAIN) -> AppInfo:
+        return self._run(
+            self._client.create_app(name, ephemeral=ephemeral, environment=environment)
+        )
 
     def deploy(
         self,
@@ -79,9 +83,14 @@ class Client:
         blobs: Blobs,
         *,
         name: str | None = None,
+        environment: str = MAIN,
         on_event: OnEvent = None,
     ) -> Deployed:
-        return self._run(self._client.deploy(manifest, blobs, name=name, on_event=on_event))
+        return self._run(
+            self._client.deploy(
+                manifest, blobs, name=name, environment=environment, on_event=on_event
+            )
+        )
 
     @contextmanager
     def ephemeral(
@@ -89,49 +98,68 @@ class Client:
         manifest: AppManifest,
         blobs: Blobs,
         *,
+        environment: str = MAIN,
         on_event: OnEvent = None,
         on_log: OnLog = None,
     ) -> Iterator[RunningApp]:
         """Run `manifest` as an ephemeral app for as long as the context is open."""
-        context = self._client.ephemeral(manifest, blobs, on_event=on_event, on_log=on_log)
+        context = self._client.ephemeral(
+            manifest, blobs, environment=environment, on_event=on_event, on_log=on_log
+        )
         app = self._run(_entered(context))
         try:
             yield RunningApp(self, app)
         finally:
             self._run(_left(context))
 
-    def apps(self, *, all: bool = False) -> list[AppInfo]:
-        return self._run(self._client.apps(all=all))
+    def apps(self, *, all: bool = False, environment: str | None = None) -> list[AppInfo]:
+        return self._run(self._client.apps(all=all, environment=environment))
 
-    def lookup_app(self, app: str) -> AppInfo:
-        return self._run(self._client.lookup_app(app))
+    def lookup_app(self, app: str, *, environment: str = MAIN) -> AppInfo:
+        return self._run(self._client.lookup_app(app, environment=environment))
 
-    def app_history(self, app: str) -> list[VersionInfo]:
-        return self._run(self._client.app_history(app))
+    def app_history(self, app: str, *, environment: str = MAIN) -> list[VersionInfo]:
+        return self._run(self._client.app_history(app, environment=environment))
 
     def rollback(
-        self, app: str, version: int | None = None, *, on_event: OnEvent = None
+        self,
+        app: str,
+        version: int | None = None,
+        *,
+        environment: str = MAIN,
+        on_event: OnEvent = None,
     ) -> Deployed:
-        return self._run(self._client.rollback(app, version, on_event=on_event))
+        return self._run(
+            self._client.rollback(app, version, environment=environment, on_event=on_event)
+        )
 
-    def stop_app(self, app: str) -> AppInfo:
-        return self._run(self._client.stop_app(app))
+    def stop_app(self, app: str, *, environment: str = MAIN) -> AppInfo:
+        return self._run(self._client.stop_app(app, environment=environment))
 
     def app_logs(
         self,
         app: str,
         *,
+        environment: str = MAIN,
         tail: int | None = None,
         since: float | None = None,
         container: str | None = None,
         follow: bool = False,
     ) -> Iterator[LogLine]:
-        return self._iterate(
-            self._client.app_logs(app, tail=tail, since=since, container=container, follow=follow)
+        lines = self._client.app_logs(
+            app,
+            environment=environment,
+            tail=tail,
+            since=since,
+            container=container,
+            follow=follow,
         )
+        return self._iterate(lines)
 
-    def containers(self, app: str | None = None) -> list[ContainerInfo]:
-        return self._run(self._client.containers(app))
+    def containers(
+        self, app: str | None = None, *, environment: str | None = None
+    ) -> list[ContainerInfo]:
+        return self._run(self._client.containers(app, environment=environment))
 
     def container_logs(
         self, container_id: str, *, tail: int | None = None, follow: bool = False
@@ -161,8 +189,17 @@ class Client:
     def revoke_token(self, token_id: str) -> None:
         self._run(self._client.revoke_token(token_id))
 
-    def lookup_function(self, app: str, name: str) -> FunctionHandle:
-        return self._run(self._client.lookup_function(app, name))
+    def proxy_tokens(self) -> list[ProxyTokenInfo]:
+        return self._run(self._client.proxy_tokens())
+
+    def create_proxy_token(self, name: str = "") -> ProxyTokenInfo:
+        return self._run(self._client.create_proxy_token(name))
+
+    def revoke_proxy_token(self, key: str) -> None:
+        self._run(self._client.revoke_proxy_token(key))
+
+    def lookup_function(self, app: str, name: str, *, environment: str = MAIN) -> FunctionHandle:
+        return self._run(self._client.lookup_function(app, name, environment=environment))
 
     def call(self, request: CallRequest) -> CallOutcome:
         return self._run(self._client.call(request))

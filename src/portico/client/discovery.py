@@ -17,7 +17,9 @@ import msgspec
 from portico import exception
 from portico.wire import local
 from portico.wire.local import LOCAL_RECORD, ServerRecord, config_path
+from portico.wire.names import MAIN, environment_problem
 
+ENVIRONMENT_VARIABLE = "PORTICO_ENVIRONMENT"
 PROBE_TIMEOUT = 2.0  # seconds a local server has to prove that it is the one on record
 
 
@@ -41,7 +43,7 @@ def read_config(path: Path) -> dict[str, Any]:
     if sys.version_info < (3, 11):
         raise exception.InvalidError(
             f"the config file {path} needs Python 3.11 or later to be read\n"
-            "Set PORTICO_SERVER_URL and PORTICO_TOKEN instead."
+            "Set PORTICO_SERVER_URL, PORTICO_TOKEN and PORTICO_ENVIRONMENT instead."
         )
     import tomllib
 
@@ -73,6 +75,27 @@ def configured(env: Mapping[str, str] = os.environ) -> ServerRecord | None:
             "Set PORTICO_TOKEN (or `portico config set token …`) to one made by `portico token create`."
         )
     return ServerRecord(url=url.rstrip("/"), token=token)
+
+
+def environment(env: Mapping[str, str] = os.environ) -> str:
+    """The environment in which apps are looked for: ``PORTICO_ENVIRONMENT``, the config file's, else ``main``.
+
+    Containers have the variable, so that what runs in them finds the apps of its own environment. Raises
+    `InvalidError`.
+    """
+    name = configured_environment(env)
+    if problem := environment_problem(name):
+        raise exception.InvalidError(
+            f"{problem}\nCorrect {ENVIRONMENT_VARIABLE}, or environment in {config_path(env)}."
+        )
+    return name
+
+
+def configured_environment(env: Mapping[str, str] = os.environ) -> str:
+    """The same as it was written, whether or not it can be one."""
+    return str(
+        env.get(ENVIRONMENT_VARIABLE) or read_config(config_path(env)).get("environment") or MAIN
+    )
 
 
 def running_local(folder: Path) -> ServerRecord | None:

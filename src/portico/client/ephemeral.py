@@ -65,10 +65,14 @@ class AsyncRunningApp:
 
 @asynccontextmanager
 async def ephemeral_app(
-    transport: Transport, manifest: AppManifest, blobs: Blobs, on_event: OnEvent, on_log: OnLog
+    transport: Transport,
+    wanted: CreateApp,
+    manifest: AppManifest,
+    blobs: Blobs,
+    on_event: OnEvent,
+    on_log: OnLog,
 ) -> AsyncIterator[AsyncRunningApp]:
-    """Start `manifest` as an ephemeral app, and stop it on the way out."""
-    wanted = CreateApp(name=manifest.name, ephemeral=True)
+    """Start `manifest` as the ephemeral app `wanted`, and stop it on the way out."""
     info, _ = await concurrently(
         transport.request("POST", "/v1/apps", APP, record=wanted),
         upload_missing(transport, blobs),

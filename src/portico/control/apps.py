@@ -19,6 +19,7 @@ from portico.control.store.apps import AppRow, AppStore
 from portico.wire.api import AppInfo, Deployed, DeployEvent, DeployFailed
 from portico.wire.ids import new_id
 from portico.wire.manifest import AppManifest
+from portico.wire.names import MAIN
 
 logger = logging.getLogger(__name__)
 
@@ -48,11 +49,12 @@ class Apps:
         self._deploys: set[asyncio.Task[None]] = set()
         self._restores: set[asyncio.Task[None]] = set()
 
-    async def create(self, name: str) -> AppInfo:
-        """The persistent app called `name`, made where there is none."""
+    async def create(self, name: str, environment: str) -> AppInfo:
+        """The persistent app called `name` in `environment`, made where there is none."""
         manifests.check_app_name(name)
+        manifests.check_environment(environment)
         return await self._catalog.describe_row(
-            await self._store.create(new_id("ap"), name, time.time())
+            await self._store.create(new_id("ap"), name, time.time(), environment=environment)
         )
 
     async def deploy(self, app_id: str, manifest: AppManifest) -> AsyncIterator[DeployEvent]:
@@ -64,9 +66,11 @@ class Apps:
         app = await self._catalog.find(app_id)
         return self._told(app, manifest, None)
 
-    async def rollback(self, ref: str, version: int | None) -> AsyncIterator[DeployEvent]:
+    async def rollback(
+        self, ref: str, version: int | None, environment: str = MAIN
+    ) -> AsyncIterator[DeployEvent]:
         """Deploy an older version again, by default the one before the current, under a new number."""
-        app = await self._catalog.find(ref)
+        app = await self._catalog.find(ref, environment)
         if app.ephemeral:
             raise InvalidRequestError("only deployed apps have versions to go back to")
         if version is None:
@@ -74,13 +78,13 @@ class Apps:
         row = await self._store.version(app.id, version)
         if row is None:
             raise NotFoundError(
-                f"app {app.name!r} has no version {version}: see `portico app history {app.name}`"
+                f"app {app.name!r} has no version {version}: see `portico app history {app.argument}`"
             )
         return self._told(app, open_manifest(self._vault, app.id, row.manifest), version)
 
-    async def stop(self, ref: str) -> AppInfo:
+    async def stop(self, ref: str, environment: str = MAIN) -> AppInfo:
         """Withdraw the app: its URLs answer 404 and its containers end. Idempotent."""
-        app = await self._catalog.find(ref)
+        app = await self._catalog.find(ref, environment)
         if app.ephemeral:
             await self._endings.end_run(app, "the app was stopped")
             return self._catalog.describe_run(app)

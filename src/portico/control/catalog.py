@@ -14,6 +14,7 @@ from portico.control.runtime import Runtime
 from portico.control.store.apps import AppRow, AppStore
 from portico.wire.api import AppInfo, FunctionHandle, FunctionInfo, VersionInfo
 from portico.wire.manifest import AppManifest, FunctionSpec
+from portico.wire.names import MAIN
 
 
 class Catalog:
@@ -28,36 +29,41 @@ class Catalog:
         self._runtime = runtime
         self._site = site
 
-    async def find(self, ref: str) -> App:
-        """The app with `ref` as its id, or as its name: a deployed one first, then the newest run."""
+    async def find(self, ref: str, environment: str = MAIN) -> App:
+        """The app with `ref` as its id, or as its name in `environment`.
+
+        Of one name, a deployed app comes first, then the newest run.
+        """
         app = self._registry.get(ref)
         if app is not None:
             return app
-        row = await self._store.find(ref)
-        run = self._registry.ephemeral_named(ref)
+        row = await self._store.find(ref, environment)
+        run = self._registry.ephemeral_named(ref, environment)
         if run is not None and (row is None or not row.deployed):
             return run
         if row is None:
-            raise NotFoundError(f"there is no app {ref!r}: see `portico app list`")
+            where = "" if environment == MAIN else f" in environment {environment!r}"
+            raise NotFoundError(f"there is no app {ref!r}{where}: see `portico app list`")
         return self._registry.persistent(row)
 
-    async def describe(self, ref: str) -> AppInfo:
+    async def describe(self, ref: str, environment: str = MAIN) -> AppInfo:
         """One app."""
-        app = await self.find(ref)
+        app = await self.find(ref, environment)
         if app.ephemeral:
             return self.describe_run(app)
         return await self.describe_row(await self.row(app))
 
-    async def all(self, *, stopped: bool) -> list[AppInfo]:
-        """Live apps, by age; with `stopped` also those that are not live any more."""
+    async def all(self, *, stopped: bool, environment: str | None = None) -> list[AppInfo]:
+        """Live apps of all environments or of one, by age; with `stopped` also those that are not live any more."""
         rows = await self._store.all(deployed_only=not stopped)
         infos = [await self.describe_row(row) for row in rows]
         infos += [self.describe_run(app) for app in self._registry.ephemeral(ended=stopped)]
-        return sorted(infos, key=lambda info: info.created_at)
+        wanted = [info for info in infos if environment in (None, info.environment)]
+        return sorted(wanted, key=lambda info: info.created_at)
 
-    async def history(self, ref: str) -> list[VersionInfo]:
+    async def history(self, ref: str, environment: str = MAIN) -> list[VersionInfo]:
         """Versions that have served, newest first; none for an ephemeral app."""
-        app = await self.find(ref)
+        app = await self.find(ref, environment)
         if app.ephemeral:
             return []
         row = await self.row(app)
@@ -72,9 +78,9 @@ class Catalog:
             for version in await self._store.history(app.id)
         ]
 
-    async def function(self, ref: str, name: str) -> FunctionHandle:
+    async def function(self, ref: str, name: str, environment: str = MAIN) -> FunctionHandle:
         """What a client needs to call a function or class; `name` may be ``Class.method`` too."""
-        app = await self.find(ref)
+        app = await self.find(ref, environment)
         if app.serving is None:
             raise NotFoundError(f"app {app.name!r} does not run here: deploy it first")
         spec = _function(app.serving.manifest, name)
@@ -128,6 +134,7 @@ class Catalog:
             containers=len(self._runtime.containers(row.id)),
             stopped_at=row.stopped_at,
             error=error,
+            environment=row.environment,
         )
 
     async def _functions(self, app: App, row: AppRow) -> list[FunctionInfo]:
@@ -135,7 +142,7 @@ class Catalog:
             return self._serving_functions(app)
         # Deployed, but served by another process of this state folder, or broken.
         manifest = await self.manifest(row)
-        hosts = hosts_of(manifest, self._site, ephemeral=False)
+        hosts = hosts_of(manifest, self._site, environment=row.environment, ephemeral=False)
         remembered = await self._store.ports(flatten(hosts)) if self._site.has_own_ports else {}
         ports = {public: remembered[h[0]] for public, h in hosts.items() if h[0] in remembered}
         ids = await self._store.function_ids(row.id, manifests.names_with_ids(manifest))
@@ -160,6 +167,7 @@ class Catalog:
             functions=self._serving_functions(app),
             containers=len(self._runtime.containers(app.id)),
             stopped_at=app.stopped_at,
+            environment=app.environment,
         )
 
 

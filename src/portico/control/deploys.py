@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 
@@ -16,7 +16,7 @@ from portico.control.builds import Emit, build_images
 from portico.control.crypto import Vault
 from portico.control.endings import Endings
 from portico.control.errors import ConflictError, ControlError, DeployError
-from portico.control.naming import Hosts, Site, flatten, hosts_of
+from portico.control.naming import Hosts, Site, flatten, hosts_of, own_hosts
 from portico.control.registry import App, Registry, Serving
 from portico.control.runtime import ActivationError, Runtime, Version
 from portico.control.secrets import Secrets
@@ -93,16 +93,19 @@ class Deployer:
     ) -> Deployed:
         """Make a prepared version the one that serves, or change nothing. Not to be cancelled."""
         former = app.serving
+        displaced: dict[str, str] = {}
         try:
-            await self._take_hosts(app, prepared.hosts)
+            displaced = await self._take_hosts(app, prepared.hosts)
             version = await self._draft(app, prepared, rolled_back_from)
             serving = await self._activate(app, prepared, version)
             await self._record(app, serving, former, prepared)
         except BaseException:
             self._hosts.release(app.id, keep=flatten(former.hosts) if former else ())
+            self._give_back(displaced)
             prepared.tree.release()
             raise
         self._replace(app, serving)
+        self._show_without(displaced)
         return self._deployed(app, serving)
 
     async def restore(self, app: App, manifest: AppManifest, version: int) -> None:
@@ -116,7 +119,7 @@ class Deployer:
         self._replace(app, serving)
 
     async def _prepare_known(self, app: App, manifest: AppManifest) -> Prepared:
-        hosts = hosts_of(manifest, self._site, ephemeral=False)
+        hosts = hosts_of(manifest, self._site, environment=app.environment, ephemeral=False)
         taken = self._hosts.owners(flatten(hosts), but=app.id)
         if taken:
             raise DeployError(
@@ -132,19 +135,28 @@ class Deployer:
     def _free_hosts(
         self, app: App, manifest: AppManifest, emit: Emit
     ) -> dict[str, tuple[str, ...]]:
-        hosts = hosts_of(manifest, self._site, ephemeral=app.ephemeral)
+        hosts = hosts_of(manifest, self._site, environment=app.environment, ephemeral=app.ephemeral)
         if app.ephemeral:
-            hosts = {public: self._own_domains(app, names, emit) for public, names in hosts.items()}
+            ended = set(self._hosts.owners(own_hosts(hosts), but=app.id).values())
+            hosts = {
+                public: self._free_domains(app, names, ended, emit)
+                for public, names in hosts.items()
+            }
         self._refuse_deployed(app, hosts)
         return hosts
 
-    def _own_domains(self, app: App, names: tuple[str, ...], emit: Emit) -> tuple[str, ...]:
+    def _free_domains(
+        self, app: App, names: tuple[str, ...], ended: set[str], emit: Emit
+    ) -> tuple[str, ...]:
+        """A run has the custom domains that nobody holds, or that those hold which it ends (`ended`)."""
         own, *domains = names
-        taken = self._hosts.owners(domains, but=app.id)
+        taken = {
+            domain: owner
+            for domain, owner in self._hosts.owners(domains, but=app.id).items()
+            if owner not in ended
+        }
         for domain, owner in taken.items():
-            emit(
-                Warned(message=f"{domain} stays with app {self._name(owner)}; this run is at {own}")
-            )
+            emit(Warned(message=f"{domain} stays with {self._title(owner)}; this run is at {own}"))
         return (own, *(domain for domain in domains if domain not in taken))
 
     def _refuse_deployed(self, app: App, hosts: Mapping[str, tuple[str, ...]]) -> None:
@@ -153,27 +165,57 @@ class Deployer:
             if other is not None and other.ephemeral:
                 continue
             raise ConflictError(
-                f"{host} is served by app {self._name(owner)}: "
-                f"choose another label, or run `portico app stop {self._name(owner)}`"
+                f"{host} is served by {self._title(owner)}: choose another label or domain, "
+                f"or run `portico app stop {other.argument if other else owner}`"
             )
 
-    async def _take_hosts(self, app: App, hosts: Mapping[str, tuple[str, ...]]) -> None:
+    async def _take_hosts(self, app: App, hosts: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
+        """Hold `hosts`. Runs whose own hosts these were end; returns the domains of those that go on without."""
         self._endings.refuse_ended(app)
         self._refuse_deployed(app, hosts)
         wanted = flatten(hosts)
-        former = set(self._hosts.owners(wanted, but=app.id).values())
+        former = self._hosts.owners(wanted, but=app.id)
         self._hosts.take(wanted, app.id)
-        evicted = [other for owner in former if (other := self._registry.get(owner)) is not None]
+        evicted = [
+            other
+            for owner in dict.fromkeys(former.values())
+            if (other := self._registry.get(owner)) is not None
+            and not _can_do_without(other, former)
+        ]
         reason = f"a newer run of {app.name} has taken its URL over"
         # All are told before the first is waited for: two apps must not evict each other.
         for other in evicted:
             self._endings.announce(other, reason)
         for other in evicted:
             await self._endings.end_run(other, reason)
+        ended = {other.id for other in evicted}
+        return {host: owner for host, owner in former.items() if owner not in ended}
 
-    def _name(self, app_id: str) -> str:
+    def _give_back(self, displaced: Mapping[str, str]) -> None:
+        """The switch failed: the runs that were to go on without their domains have them again."""
+        for domain, owner in displaced.items():
+            other = self._registry.get(owner)
+            if other is not None and other.ended is None:
+                self._hosts.take([domain], owner)
+
+    def _show_without(self, displaced: Mapping[str, str]) -> None:
+        """Runs go on without the domains that another app has now."""
+        for owner in set(displaced.values()):
+            other = self._registry.get(owner)
+            if other is not None and other.serving is not None:
+                other.serving = self._held(other, other.serving)
+
+    def _held(self, app: App, serving: Serving) -> Serving:
+        """What serves, without custom domains that are another app's by now."""
+        hosts = {
+            public: (own, *(domain for domain in domains if self._hosts.holds(domain, app.id)))
+            for public, (own, *domains) in serving.hosts.items()
+        }
+        return replace(serving, hosts=hosts)
+
+    def _title(self, app_id: str) -> str:
         app = self._registry.get(app_id)
-        return app_id if app is None else app.name
+        return f"app {app_id}" if app is None else str(app)
 
     async def _assemble(self, manifest: AppManifest) -> Tree:
         job = asyncio.create_task(asyncio.to_thread(self._sources.assemble, manifest))
@@ -225,6 +267,8 @@ class Deployer:
             variables=lambda function: self._variables(serving.manifest, function),
             hosts=serving.hosts,
             ports=serving.ports,
+            environment_name=app.environment,
+            holds=lambda host: self._hosts.holds(host, app.id),
         )
         try:
             await self._runtime.activate(version)
@@ -290,7 +334,7 @@ class Deployer:
         return variables | function.env
 
     def _replace(self, app: App, serving: Serving) -> None:
-        former, app.serving = app.serving, serving
+        former, app.serving = app.serving, self._held(app, serving)
         if former is not None:
             former.tree.release()
         app.error = None
@@ -308,6 +352,11 @@ class Deployer:
                 serving.manifest, self._site, serving.function_ids, serving.hosts, serving.ports
             ),
         )
+
+
+def _can_do_without(run: App, hosts: Mapping[str, str]) -> bool:
+    """Whether an ephemeral app goes on when others take `hosts`: its custom domains, but not its own hosts."""
+    return run.serving is not None and not set(own_hosts(run.serving.hosts)) & hosts.keys()
 
 
 def seal_manifest(vault: Vault, app_id: str, manifest: AppManifest) -> bytes:

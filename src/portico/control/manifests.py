@@ -17,7 +17,7 @@ from portico.wire.manifest import (
     ParameterSpec,
     WebKind,
 )
-from portico.wire.names import app_name_problem
+from portico.wire.names import app_name_problem, environment_problem
 
 NOT_SERVED: frozenset[WebKind] = frozenset({"wsgi_app"})
 """Kinds of web function that can be declared and that no container of this version serves."""
@@ -55,6 +55,13 @@ def _check_default(function: FunctionSpec, parameter: ParameterSpec) -> None:
 def check_app_name(name: str) -> None:
     """Raise `InvalidRequestError` for an app name that no URL can carry."""
     problem = app_name_problem(name)
+    if problem is not None:
+        raise InvalidRequestError(problem)
+
+
+def check_environment(name: str) -> None:
+    """Raise `InvalidRequestError` for an environment that no URL can carry."""
+    problem = environment_problem(name)
     if problem is not None:
         raise InvalidRequestError(problem)
 

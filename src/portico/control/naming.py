@@ -7,10 +7,9 @@ from dataclasses import dataclass
 
 from portico.control.errors import InvalidRequestError
 from portico.wire.manifest import AppManifest, FunctionSpec, MethodSpec, WebSpec
-from portico.wire.names import host_label, label_problem, slug
+from portico.wire.names import MAIN, host_label, label_problem, slug
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
-ENVIRONMENT = "main"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +26,9 @@ class Site:
         """Whether web functions get loopback ports, because names below the domain may not resolve."""
         return self.domain == "localhost"
 
-    def host(self, label: str, *, ephemeral: bool) -> str:
+    def host(self, label: str, *, environment: str = MAIN, ephemeral: bool) -> str:
         """The host of a web function with `label`, without a port."""
-        name = host_label(self.workspace, label, environment=ENVIRONMENT, ephemeral=ephemeral)
+        name = host_label(self.workspace, label, environment=environment, ephemeral=ephemeral)
         return f"{name}.{self.domain}"
 
     def urls(self, hosts: Sequence[str], own_port: int | None) -> list[str]:
@@ -51,7 +50,9 @@ def web_methods(manifest: AppManifest) -> list[tuple[FunctionSpec, MethodSpec, W
     ]
 
 
-def hosts_of(manifest: AppManifest, site: Site, *, ephemeral: bool) -> dict[str, tuple[str, ...]]:
+def hosts_of(
+    manifest: AppManifest, site: Site, *, environment: str = MAIN, ephemeral: bool
+) -> dict[str, tuple[str, ...]]:
     """Hosts by public name of the web function: its own first, then its custom domains.
 
     Raises `InvalidRequestError` for a label no URL can carry and for two functions at one host.
@@ -60,7 +61,8 @@ def hosts_of(manifest: AppManifest, site: Site, *, ephemeral: bool) -> dict[str,
     owners: dict[str, str] = {}
     for function, method, web in web_methods(manifest):
         public = function.public_name(method)
-        own = site.host(_label(manifest.name, public, web), ephemeral=ephemeral)
+        label = _label(manifest.name, public, web)
+        own = site.host(label, environment=environment, ephemeral=ephemeral)
         names = (own, *(domain.lower().rstrip(".") for domain in web.custom_domains))
         for name in names:
             other = owners.setdefault(name, public)
@@ -95,6 +97,10 @@ class Hosts:
             if (owner := self._owners.get(host)) is not None and owner != but
         }
 
+    def holds(self, host: str, owner: str) -> bool:
+        """Whether `owner` holds `host`."""
+        return self._owners.get(host) == owner
+
     def take(self, hosts: Iterable[str], owner: str) -> None:
         """From now on `owner` holds `hosts`, whoever did before."""
         self._owners.update(dict.fromkeys(hosts, owner))
@@ -108,3 +114,8 @@ class Hosts:
 def flatten(hosts: Mapping[str, Sequence[str]]) -> list[str]:
     """All hosts of an app."""
     return [host for names in hosts.values() for host in names]
+
+
+def own_hosts(hosts: Mapping[str, Sequence[str]]) -> list[str]:
+    """The hosts of an app that are made of its names, without custom domains."""
+    return [names[0] for names in hosts.values()]

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from portico.control.sources import Tree
 from portico.control.store.apps import AppRow
 from portico.wire.manifest import AppManifest
+from portico.wire.names import MAIN
 
 MAX_ENDED = 100  # ephemeral apps remembered after their end
 
@@ -37,6 +38,7 @@ class App:
 
     id: str
     name: str
+    environment: str
     ephemeral: bool
     created_at: float
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -49,6 +51,16 @@ class App:
     ended: str | None = None
     over: bool = False
     stopped_at: float | None = None
+
+    @property
+    def argument(self) -> str:
+        """How a command line names the app."""
+        return self.name if self.environment == MAIN else f"{self.name} --env {self.environment}"
+
+    def __str__(self) -> str:
+        if self.environment == MAIN:
+            return f"app {self.name}"
+        return f"app {self.name} of environment {self.environment}"
 
 
 class Registry:
@@ -69,7 +81,13 @@ class Registry:
         """The one `App` of a stored app, made at its first use."""
         app = self._apps.get(row.id)
         if app is None:
-            app = App(id=row.id, name=row.name, ephemeral=False, created_at=row.created_at)
+            app = App(
+                id=row.id,
+                name=row.name,
+                environment=row.environment,
+                ephemeral=False,
+                created_at=row.created_at,
+            )
             self._apps[row.id] = app
         return app
 
@@ -77,9 +95,11 @@ class Registry:
         """The app of that id."""
         return self._apps.get(app_id) or self._ended.get(app_id)
 
-    def ephemeral_named(self, name: str) -> App | None:
-        """The newest live ephemeral app of that name."""
-        found = [app for app in self._apps.values() if app.ephemeral and app.name == name]
+    def ephemeral_named(self, name: str, environment: str) -> App | None:
+        """The newest live ephemeral app of that name in `environment`."""
+        wanted = (name, environment)
+        runs = self.ephemeral(ended=False)
+        found = [app for app in runs if (app.name, app.environment) == wanted]
         return found[-1] if found else None
 
     def ephemeral(self, *, ended: bool) -> list[App]:

@@ -10,6 +10,7 @@ from portico.wire.api import ContainerInfo
 from portico.wire.container import CallResult
 from portico.wire.image import ImageEnvironment
 from portico.wire.manifest import AppManifest, FunctionSpec, ParameterValue
+from portico.wire.names import MAIN
 
 
 class ActivationError(Exception):
@@ -26,8 +27,10 @@ class Version:
     """One version of an app with everything resolved that its containers need.
 
     `function_ids` is keyed by `FunctionSpec.name`; `hosts` (without port, lower case) and `ports` by the web
-    function's public name; `environments` by the manifest's image key. `variables` returns a function's
-    complete environment variables at the moment of the call, so that a changed secret reaches new containers.
+    function's public name; `environments` by the manifest's image key (`environment_name` is the app's).
+    `variables` returns a function's complete environment variables at the moment of the call, so that a changed
+    secret reaches new containers. `holds` says whether one of `hosts` is still the app's: to be asked when the
+    routes are made, since another app may have taken a custom domain over while containers started.
     """
 
     app_id: str
@@ -41,6 +44,8 @@ class Version:
     variables: Callable[[FunctionSpec], dict[str, str]]
     hosts: Mapping[str, Sequence[str]] = field(default_factory=dict)
     ports: Mapping[str, int] = field(default_factory=dict)
+    environment_name: str = MAIN
+    holds: Callable[[str], bool] = lambda host: True
 
 
 class Runtime(Protocol):

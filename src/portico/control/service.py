@@ -22,6 +22,7 @@ from portico.control.endings import Endings
 from portico.control.log_files import LogFiles
 from portico.control.logs import Logs
 from portico.control.naming import Hosts, Site
+from portico.control.proxy_tokens import ProxyGate, ProxyTokens
 from portico.control.registry import Registry
 from portico.control.runtime import Runtime
 from portico.control.secrets import Secrets
@@ -40,7 +41,7 @@ class Control:
     """Apps, secrets, tokens, logs and calls of one server, with their API.
 
     `state_dir` is made with mode 0700. An `embedded` server leaves deployed apps to the server that
-    deployed them. `info` describes the server; its counts are filled in here. Building a `Control` reads or
+    deployed them, and follows the proxy tokens that are made there. `gate` is told of proxy tokens. `info` describes the server; its counts are filled in here. Building a `Control` reads or
     makes the installation's key and raises `CryptoError` where it cannot be used.
     """
 
@@ -53,6 +54,7 @@ class Control:
         info: Callable[[], ServerInfo],
         builder: ImageBuilder,
         runtime: Runtime,
+        gate: ProxyGate,
         database_url: str | None = None,
         embedded: bool = False,
         call_later: CallLater | None = None,
@@ -66,6 +68,7 @@ class Control:
         vault = Vault(load_or_create_key(state_dir / "key"))
         self._secrets = Secrets(self._store.secrets, vault)
         self._tokens = Tokens(self._store.tokens)
+        self._proxy_tokens = ProxyTokens(self._store.proxy_tokens, gate)
         registry, hosts = Registry(), Hosts()
         endings = Endings(runtime=runtime, registry=registry, hosts=hosts, logs=self._logs)
         catalog = Catalog(
@@ -108,6 +111,7 @@ class Control:
                 calls=self._calls,
                 secrets=self._secrets,
                 tokens=self._tokens,
+                proxy_tokens=self._proxy_tokens,
                 blobs=self._blobs,
                 logs=self._logs,
                 runtime=runtime,
@@ -133,9 +137,12 @@ class Control:
         await self._store.open()
         await asyncio.to_thread(self._prepare_folders)
         await self._secrets.load()
+        await self._proxy_tokens.load()
         persistent = {row.id for row in await self._store.apps.all(deployed_only=False)}
         await self._logs.remove_unwritten_since(time.time() - KEEP_LOGS, persistent)
-        if not self._embedded:
+        if self._embedded:
+            self._proxy_tokens.follow()
+        else:
             await self._apps.restore()
 
     async def end_streams(self) -> None:
@@ -152,6 +159,7 @@ class Control:
         """`end_streams`, then write what is pending and close the store. Idempotent."""
         async with contextlib.AsyncExitStack() as stack:
             stack.push_async_callback(self._store.close)
+            stack.push_async_callback(self._proxy_tokens.close)
             stack.push_async_callback(self._logs.close)
             stack.push_async_callback(self.end_streams)
 

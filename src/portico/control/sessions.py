@@ -59,10 +59,17 @@ class Sessions:
         self._waiting: dict[str, Timer] = {}
         self._ending: set[asyncio.Task[None]] = set()
 
-    async def create(self, name: str) -> AppInfo:
+    async def create(self, name: str, environment: str) -> AppInfo:
         """A new ephemeral app, dropped if no session opens within `SESSION_GRACE`."""
         manifests.check_app_name(name)
-        app = App(id=new_id("ap"), name=name, ephemeral=True, created_at=time.time())
+        manifests.check_environment(environment)
+        app = App(
+            id=new_id("ap"),
+            name=name,
+            environment=environment,
+            ephemeral=True,
+            created_at=time.time(),
+        )
         self._registry.add(app)
         call_later = self._call_later or asyncio.get_running_loop().call_later
         self._waiting[app.id] = call_later(SESSION_GRACE, lambda: self._never_opened(app))

@@ -23,6 +23,10 @@ from portico.pools.endpoint import Endpoint
 HANGUP = getattr(
     select, "POLLRDHUP", select.POLLHUP
 )  # the former is Linux's, and sees half-closes too
+NO_TOKEN = (
+    "this web function asks for a proxy token: send its key and secret as Modal-Key and Modal-Secret, or as "
+    "Authorization: Bearer <key>.<secret>; `portico proxy-token create` makes one"
+)
 SWEEP = 0.5  # seconds between looks at deadlines
 BACKLOG = 4096
 
@@ -174,15 +178,12 @@ class Gateway:
         if endpoint is None:
             name = head.hostname.decode("latin-1")
             raise Refusal(404, f"no web function is served at {name!r}")
+        # Before the rate limit: strangers must not use up what the holders of tokens share.
+        if endpoint.requires_proxy_auth and not self._proxy_tokens.admits(head):
+            raise Refusal(401, NO_TOKEN, extra=b"www-authenticate: Bearer\r\n")
         if not self._bucket.take():
             raise Refusal(
                 429, "the workspace's rate limit is reached", retry_after=self._bucket.retry_after
-            )
-        if endpoint.requires_proxy_auth and not self._proxy_tokens.admits(head):
-            raise Refusal(
-                401,
-                "this web function asks for a proxy token in Modal-Key and Modal-Secret",
-                extra=b"www-authenticate: Bearer\r\n",
             )
         return endpoint
 

@@ -145,7 +145,9 @@ class RequestHead:
         elif meaning == CREDENTIAL:
             self.credentials.append((name, value))
         elif meaning == AUTHORIZATION:
-            self.authorization = value
+            # Two of them, joined as RFC 9110 §5.3 has it, are no credentials that anybody holds.
+            known = self.authorization
+            self.authorization = value if known is None else known + b", " + value
             self.lines.append(b"%b: %b\r\n" % (name, value))
         elif meaning == TRACEPARENT:
             self.traceparent = value
@@ -229,13 +231,17 @@ class RequestHead:
     def encode(self, input_id: int | None, forwarding: bytes, keep_credentials: bool) -> bytes:
         """The head for a container; `forwarding` is complete header lines about the client.
 
-        They come right behind the input's number, where the runner looks for them.
+        They come right behind the input's number, where the runner looks for them. Without `keep_credentials`
+        the proxy token stays here: the two headers of its own, or else the `Authorization` that was it.
         """
         number = b"" if input_id is None else b"%b: %d\r\n" % (INPUT_HEADER, input_id)
         start = (self.method, self.target, number, forwarding, self.host or b"")
         lines = [b"%b %b HTTP/1.1\r\n%b%bhost: %b\r\n" % start, *self.lines]
-        if self.credentials and keep_credentials:
-            lines += [b"%b: %b\r\n" % header for header in self.credentials]
+        if keep_credentials:
+            if self.credentials:
+                lines += [b"%b: %b\r\n" % header for header in self.credentials]
+        elif not self.credentials:
+            lines = [line for line in lines if line[:14].lower() != b"authorization:"]
         if self.chunked:
             lines.append(b"transfer-encoding: chunked\r\n")
         elif self.content_length is not None:

@@ -54,6 +54,7 @@ def container_variables(
         "PORTICO_CONTAINER_ID": spec.container_id,
         "PORTICO_APP_ID": spec.app_id,
         "PORTICO_APP_NAME": spec.app_name,
+        "PORTICO_ENVIRONMENT": spec.environment_name,
         "PORTICO_FUNCTION_ID": spec.function_id,
         "PORTICO_FUNCTION_NAME": spec.function.name,
         "PORTICO_IMAGE_ID": spec.environment.image_id,

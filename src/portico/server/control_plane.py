@@ -12,6 +12,7 @@ from pathlib import Path
 import uvicorn
 
 from portico.control.naming import Site
+from portico.control.proxy_tokens import ProxyGate
 from portico.control.runtime import Runtime
 from portico.control.service import Control
 from portico.images.base import ImageBuilder
@@ -40,6 +41,7 @@ class ControlPlane:
         info: Callable[[], ServerInfo],
         builder: ImageBuilder,
         runtime: Runtime,
+        gate: ProxyGate,
         embedded: bool,
     ) -> None:
         self._embedded = embedded
@@ -50,6 +52,7 @@ class ControlPlane:
             info=info,
             builder=builder,
             runtime=runtime,
+            gate=gate,
             embedded=embedded,
         )
         self.log: Callable[[LogLine], None] = self._control.log_sink

@@ -95,6 +95,7 @@ class LiveApp:
             workdir=version.manifest.images[function.image].workdir,
             parameters={**values},
             ephemeral=version.ephemeral,
+            environment_name=version.environment_name,
         )
 
     def endpoints(self) -> dict[str, Endpoint]:
@@ -186,7 +187,12 @@ class LiveApps:
         endpoints = new.endpoints()
         self._routes.publish(
             version.app_id,
-            {host: endpoints[name] for name, hosts in version.hosts.items() for host in hosts},
+            {
+                host: endpoints[name]
+                for name, hosts in version.hosts.items()
+                for host in hosts
+                if version.holds(host)
+            },
             {port: endpoints[name] for name, port in version.ports.items()},
         )
         self._apps[version.app_id] = new
@@ -267,6 +273,7 @@ class LiveApps:
                 running=len(member.leases),
                 parameters={**pool.parameters},
                 pid=member.pid,
+                environment=app.version.environment_name,
             )
             for app in self._live
             if app_id is None or app.version.app_id == app_id

@@ -47,6 +47,7 @@ class Server:
         self._settings = settings
         self._embedded = embedded
         self._state = StateFolder(settings.state_dir)
+        self._proxy_tokens = ProxyTokens()
         self._started_at = time.time()
         self._record: Path | None = None
         self._cleanup = contextlib.AsyncExitStack()
@@ -104,6 +105,7 @@ class Server:
             info=self._info,
             builder=self._images,
             runtime=apps,
+            gate=self._proxy_tokens,
             embedded=self._embedded,
         )
         return plane
@@ -134,7 +136,7 @@ class Server:
             limits=Limits(),
             forwarding=Forwarding(self._settings.trusted_proxy),
             bucket=TokenBucket(rate, BURST_SECONDS * (rate or 0), loop.time),
-            proxy_tokens=ProxyTokens(),
+            proxy_tokens=self._proxy_tokens,
         )
 
     def _leave_record(self) -> None:

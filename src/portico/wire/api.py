@@ -12,6 +12,7 @@ import msgspec
 
 from portico.wire.container import LogLine
 from portico.wire.manifest import FunctionSpec, ParameterValue
+from portico.wire.names import MAIN
 
 AppState = Literal["ephemeral", "deployed", "stopped"]
 ContainerState = Literal["starting", "ready", "draining", "stopping"]
@@ -55,6 +56,7 @@ class CreateApp(msgspec.Struct, kw_only=True):
 
     name: str
     ephemeral: bool = False
+    environment: str = MAIN
 
 
 class FunctionInfo(msgspec.Struct, kw_only=True):
@@ -78,6 +80,7 @@ class AppInfo(msgspec.Struct, kw_only=True):
     containers: int = 0
     stopped_at: float | None = None
     error: str | None = None
+    environment: str = MAIN
 
 
 class VersionInfo(msgspec.Struct, kw_only=True):
@@ -102,6 +105,7 @@ class ContainerInfo(msgspec.Struct, kw_only=True):
     running: int
     pid: int | None = None
     parameters: dict[str, ParameterValue] = {}
+    environment: str = MAIN
 
 
 # ---- a deploy, as it happens
@@ -211,6 +215,21 @@ class TokenInfo(msgspec.Struct, kw_only=True):
     """An API token; `secret` is given once, in the answer that creates it."""
 
     id: str
+    name: str
+    created_at: float
+    secret: str | None = None
+
+
+class CreateProxyToken(msgspec.Struct, kw_only=True):
+    """Ask for a proxy token; `name` says what it is for, and may be empty."""
+
+    name: str = ""
+
+
+class ProxyTokenInfo(msgspec.Struct, kw_only=True):
+    """A proxy token, known by its key; `secret` is given once, in the answer that creates it."""
+
+    key: str
     name: str
     created_at: float
     secret: str | None = None

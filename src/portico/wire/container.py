@@ -12,6 +12,7 @@ import msgspec
 
 from portico.wire.image import ImageEnvironment
 from portico.wire.manifest import FunctionSpec, ParameterValue
+from portico.wire.names import MAIN
 
 INPUT_HEADER = b"x-portico-input"
 """First header of every request the gateway sends to a container that reports the end of inputs: the input's
@@ -31,6 +32,7 @@ class ContainerSpec(msgspec.Struct, frozen=True, kw_only=True):
     `source_root` is the folder with the app's assembled files (shared by the containers of one version, so
     read-only by convention) and `source_files` its top-level inventory. `env` is complete: image, secrets
     and function variables merged, later ones winning. `parameters` are the values of a parametrized class.
+    `environment` is what the image was built to; `environment_name` is the app's.
     """
 
     container_id: str
@@ -44,6 +46,7 @@ class ContainerSpec(msgspec.Struct, frozen=True, kw_only=True):
     workdir: str | None = None
     parameters: dict[str, ParameterValue] = {}
     ephemeral: bool = False
+    environment_name: str = MAIN
 
 
 class Address(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,10 +11,13 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 
 from portico.control.errors import ConflictError, StoreError
+from portico.control.store import schema
 from portico.control.store.schema import HEAD
 from portico.control.store.secrets import SecretRow
 from portico.control.store.store import Store
@@ -31,6 +34,17 @@ def with_store(path: Path, work: Callable[[Store], Awaitable[None]], **options: 
             await store.close()
 
     asyncio.run(main())
+
+
+def at_revision(path: Path, revision: str) -> None:
+    """Make the database that the code of `revision` had."""
+    config = Config()
+    config.set_main_option("script_location", str(Path(schema.__file__).parent / "migrations"))
+    engine = sa.create_engine(f"sqlite:///{path}")
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+    engine.dispose()
 
 
 async def nothing(_store: Store) -> None:
@@ -52,6 +66,53 @@ def test_migrations_lead_to_the_tables_of_the_code(tmp_path: Path) -> None:
         assert compare_metadata(context, metadata) == []
         assert context.get_current_revision() == HEAD
     engine.dispose()
+
+
+def test_apps_of_an_older_database_are_in_main_with_all_that_is_theirs(tmp_path: Path) -> None:
+    path = tmp_path / "p.db"
+    at_revision(path, "0001")
+    with sqlite3.connect(path) as old:
+        old.execute("INSERT INTO apps VALUES ('ap-1', 'shop', 1, 1, 1.0, NULL)")
+        old.execute("INSERT INTO versions VALUES ('ap-1', 1, 1.0, 2.0, x'6d', 2, NULL)")
+        old.execute("INSERT INTO functions VALUES ('ap-1', 'f', 'fu-1')")
+    old.close()
+
+    async def work(store: Store) -> None:
+        apps = store.apps
+        row = await apps.find("shop")
+        assert row is not None
+        assert (row.id, row.environment, row.deployed, row.version) == ("ap-1", "main", True, 1)
+        assert [version.manifest for version in await apps.history("ap-1")] == [b"m"]
+        assert await apps.function_ids("ap-1", ["f"]) == {"f": "fu-1"}
+        assert (await apps.create("ap-2", "shop", 1.0)).id == "ap-1"
+        with pytest.raises(StoreError, match="FOREIGN KEY"):
+            await apps.function_ids("ap-none", ["a"])
+
+    with_store(path, work)
+
+
+def test_environments_have_apps_of_one_name(tmp_path: Path) -> None:
+    async def work(store: Store) -> None:
+        apps = store.apps
+        for app_id, environment in (("ap-1", "main"), ("ap-2", "dev"), ("ap-3", "dev")):
+            made = await apps.create(app_id, "shop", 1.0, environment=environment)
+            assert made.environment == environment
+        assert [row.id for row in await apps.all(deployed_only=False)] == ["ap-1", "ap-2"]
+        for ref, environment, found in (
+            ("shop", "main", "ap-1"),
+            ("shop", "dev", "ap-2"),
+            ("ap-2", "main", "ap-2"),
+        ):
+            row = await apps.find(ref, environment)
+            assert row is not None
+            assert row.id == found
+        assert await apps.find("shop", "other") is None
+        with pytest.raises(StoreError, match="UNIQUE"):
+            await store._database.write(
+                lambda c: c.exec_driver_sql("UPDATE apps SET environment = 'main'")
+            )
+
+    with_store(tmp_path / "p.db", work)
 
 
 def test_a_current_database_is_opened_without_alembic(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from portico.control.calls import Calls
 from portico.control.catalog import Catalog
 from portico.control.errors import NotFoundError
 from portico.control.logs import Logs
+from portico.control.proxy_tokens import ProxyTokens
 from portico.control.runtime import Runtime
 from portico.control.secrets import Secrets
 from portico.control.sessions import Sessions
@@ -29,10 +30,12 @@ from portico.wire.api import (
     CallStarted,
     ContainerInfo,
     CreateApp,
+    CreateProxyToken,
     CreateToken,
     DeployEvent,
     FunctionHandle,
     MissingBlobs,
+    ProxyTokenInfo,
     PutSecret,
     SecretInfo,
     ServerInfo,
@@ -42,11 +45,13 @@ from portico.wire.api import (
 )
 from portico.wire.container import LogLine
 from portico.wire.manifest import AppManifest
+from portico.wire.names import MAIN
 
 MAX_TAIL = 100_000  # lines
 MAX_WAIT = 300.0  # seconds one request waits for a call
 
 Name = Annotated[str, Path(max_length=512)]
+Environment = Annotated[str, Query(description="where a name is looked for; an id needs none")]
 Tail = Annotated[int, Query(ge=0, le=MAX_TAIL, description="lines of history")]
 Since = Annotated[float, Query(ge=0, description="seconds since the epoch")]
 Wait = Annotated[float, Query(ge=0, le=MAX_WAIT, description="seconds")]
@@ -62,6 +67,7 @@ class Services:
     calls: Calls
     secrets: Secrets
     tokens: Tokens
+    proxy_tokens: ProxyTokens
     blobs: Blobs
     logs: Logs
     runtime: Runtime
@@ -76,6 +82,7 @@ def all_routes(services: Services, schemas: Schemas) -> list[APIRouter]:
         _containers(services, schemas),
         _secrets(services, schemas),
         _tokens(services, schemas),
+        _proxy_tokens(services, schemas),
         _calls(services, schemas),
     ]
 
@@ -116,21 +123,21 @@ def _apps(services: Services, schemas: Schemas) -> APIRouter:
     apps, catalog = services.apps, services.catalog
 
     @routes.get("/apps", responses=schemas.gives(list[AppInfo]))
-    async def list_apps(all: bool = False) -> Response:
-        """Live apps; with `all` also stopped ones."""
-        return answer(await catalog.all(stopped=all))
+    async def list_apps(all: bool = False, environment: str | None = None) -> Response:
+        """Live apps, of every environment or of one; with `all` also stopped ones."""
+        return answer(await catalog.all(stopped=all, environment=environment))
 
     @routes.post("/apps", responses=schemas.gives(AppInfo), openapi_extra=schemas.takes(CreateApp))
     async def create_app(request: Request) -> Response:
         """Find or make a persistent app, or make an ephemeral one."""
         wanted = await read(request, CreateApp)
         make = services.sessions.create if wanted.ephemeral else apps.create
-        return answer(await make(wanted.name))
+        return answer(await make(wanted.name, wanted.environment))
 
     @routes.get("/apps/{ref}", responses=schemas.gives(AppInfo))
-    async def describe_app(ref: Name) -> Response:
+    async def describe_app(ref: Name, environment: Environment = MAIN) -> Response:
         """One app, by id or name."""
-        return answer(await catalog.describe(ref))
+        return answer(await catalog.describe(ref, environment))
 
     @routes.post(
         "/apps/{ref}/versions",
@@ -147,19 +154,21 @@ def _apps(services: Services, schemas: Schemas) -> APIRouter:
         return Lines(await services.sessions.open(ref))
 
     @routes.get("/apps/{ref}/history", responses=schemas.gives(list[VersionInfo]))
-    async def history(ref: Name) -> Response:
+    async def history(ref: Name, environment: Environment = MAIN) -> Response:
         """Versions that have served, newest first."""
-        return answer(await catalog.history(ref))
+        return answer(await catalog.history(ref, environment))
 
     @routes.post("/apps/{ref}/rollback", responses=schemas.gives(DeployEvent, MEDIA_TYPE))
-    async def rollback(ref: Name, version: int | None = None) -> Response:
+    async def rollback(
+        ref: Name, version: int | None = None, environment: Environment = MAIN
+    ) -> Response:
         """Deploy an older version again; by default the one before the current."""
-        return Lines(await apps.rollback(ref, version))
+        return Lines(await apps.rollback(ref, version, environment))
 
     @routes.post("/apps/{ref}/stop", responses=schemas.gives(AppInfo))
-    async def stop_app(ref: Name) -> Response:
+    async def stop_app(ref: Name, environment: Environment = MAIN) -> Response:
         """Withdraw an app."""
-        return answer(await apps.stop(ref))
+        return answer(await apps.stop(ref, environment))
 
     @routes.get("/apps/{ref}/logs", responses=schemas.gives(LogLine, MEDIA_TYPE))
     async def app_logs(
@@ -168,9 +177,10 @@ def _apps(services: Services, schemas: Schemas) -> APIRouter:
         since: Since = 0.0,
         container: str | None = None,
         follow: bool = False,
+        environment: Environment = MAIN,
     ) -> Response:
         """An app's log lines, oldest first; with `follow` also those to come."""
-        app = await catalog.find(ref)
+        app = await catalog.find(ref, environment)
         return await _log_lines(services.logs, app.id, tail, since, container, follow)
 
     return routes
@@ -181,10 +191,13 @@ def _containers(services: Services, schemas: Schemas) -> APIRouter:
     runtime = services.runtime
 
     @routes.get("/containers", responses=schemas.gives(list[ContainerInfo]))
-    async def list_containers(app: str | None = None) -> Response:
-        """Live containers, oldest first."""
-        app_id = None if app is None else (await services.catalog.find(app)).id
-        return answer(runtime.containers(app_id))
+    async def list_containers(app: str | None = None, environment: str | None = None) -> Response:
+        """Live containers, oldest first: of every environment and app, of one environment, or of one app."""
+        if app is not None:
+            found = await services.catalog.find(app, environment or MAIN)
+            return answer(runtime.containers(found.id))
+        live = runtime.containers()
+        return answer([one for one in live if environment in (None, one.environment)])
 
     @routes.get("/containers/{container_id}/logs", responses=schemas.gives(LogLine, MEDIA_TYPE))
     async def container_logs(
@@ -260,14 +273,40 @@ def _tokens(services: Services, schemas: Schemas) -> APIRouter:
     return routes
 
 
+def _proxy_tokens(services: Services, schemas: Schemas) -> APIRouter:
+    routes = APIRouter(prefix="/v1/proxy-tokens", tags=["proxy tokens"])
+    proxy_tokens = services.proxy_tokens
+
+    @routes.get("", responses=schemas.gives(list[ProxyTokenInfo]))
+    async def list_proxy_tokens() -> Response:
+        """Proxy tokens, without their secrets."""
+        return answer(await proxy_tokens.all())
+
+    @routes.post(
+        "", responses=schemas.gives(ProxyTokenInfo), openapi_extra=schemas.takes(CreateProxyToken)
+    )
+    async def create_proxy_token(request: Request) -> Response:
+        """Make a proxy token; its secret is in this answer only."""
+        wanted = await read(request, CreateProxyToken)
+        return answer(await proxy_tokens.create(wanted.name))
+
+    @routes.delete("/{key}", status_code=204)
+    async def revoke_proxy_token(key: Name) -> Response:
+        """Revoke a proxy token: the next request with it is refused."""
+        await proxy_tokens.revoke(key)
+        return Response(status_code=204)
+
+    return routes
+
+
 def _calls(services: Services, schemas: Schemas) -> APIRouter:
     routes = APIRouter(prefix="/v1", tags=["calls"])
     calls = services.calls
 
     @routes.get("/functions/{app}/{function}", responses=schemas.gives(FunctionHandle))
-    async def function(app: Name, function: Name) -> Response:
+    async def function(app: Name, function: Name, environment: Environment = MAIN) -> Response:
         """What a client needs to call a function."""
-        return answer(await services.catalog.function(app, function))
+        return answer(await services.catalog.function(app, function, environment))
 
     @routes.post(
         "/calls", responses=schemas.gives(CallOutcome), openapi_extra=schemas.takes(CallRequest)

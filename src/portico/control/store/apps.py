@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import sqlalchemy as sa
 
@@ -11,6 +11,7 @@ from portico.control.errors import ConflictError
 from portico.control.store.database import Database
 from portico.control.store.tables import apps, functions, ports, versions
 from portico.wire.ids import new_id
+from portico.wire.names import MAIN
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +20,7 @@ class AppRow:
 
     id: str
     name: str
+    environment: str
     deployed: bool
     version: int
     created_at: float
@@ -44,29 +46,27 @@ class AppStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def create(self, app_id: str, name: str, now: float) -> AppRow:
-        """The app called `name`, made with `app_id` where there is none."""
+    async def create(
+        self, app_id: str, name: str, now: float, *, environment: str = MAIN
+    ) -> AppRow:
+        """The app called `name` in `environment`, made with `app_id` where there is none."""
 
         def work(connection: sa.Connection) -> AppRow:
-            found = connection.execute(sa.select(apps).where(apps.c.name == name)).one_or_none()
+            query = sa.select(apps).where(apps.c.name == name, apps.c.environment == environment)
+            found = connection.execute(query).one_or_none()
             if found is not None:
                 return AppRow(*found)
-            row = AppRow(app_id, name, False, 0, now, None)
-            connection.execute(
-                apps.insert().values(
-                    id=app_id, name=name, deployed=False, version=0, created_at=now
-                )
-            )
+            row = AppRow(app_id, name, environment, False, 0, now, None)
+            connection.execute(apps.insert().values(**asdict(row)))
             return row
 
         return await self._database.write(work)
 
-    async def find(self, ref: str) -> AppRow | None:
-        """The app with `ref` as its id, else as its name."""
+    async def find(self, ref: str, environment: str = MAIN) -> AppRow | None:
+        """The app with `ref` as its id, else as its name in `environment`."""
+        named = (apps.c.name == ref) & (apps.c.environment == environment)
         query = (
-            sa.select(apps)
-            .where((apps.c.id == ref) | (apps.c.name == ref))
-            .order_by((apps.c.id == ref).desc())
+            sa.select(apps).where((apps.c.id == ref) | named).order_by((apps.c.id == ref).desc())
         )
         row = await self._database.read(lambda c: c.execute(query).first())
         return None if row is None else AppRow(*row)

@@ -63,8 +63,32 @@ class Database:
         return await asyncio.get_running_loop().run_in_executor(self._thread, job)
 
     def _open(self) -> None:
-        if self._transact(self._engine, revision) != HEAD:
-            self._transact(self._writing, migrate)
+        if self._transact(self._engine, revision) == HEAD:
+            return
+        # SQLite changes a table by making it anew, and for the moment between, its rows' children are
+        # orphans. The setting cannot be changed inside of a transaction.
+        self._enforce_foreign_keys(False)
+        try:
+            self._transact(self._writing, self._migrate)
+        finally:
+            self._enforce_foreign_keys(True)
+
+    def _migrate(self, connection: sa.Connection) -> None:
+        migrate(connection)
+        if connection.dialect.name != "sqlite":
+            return
+        orphans = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
+        if orphans:
+            raise StoreError(f"the database has rows that belong to nothing: {orphans[0]}")
+
+    def _enforce_foreign_keys(self, enforced: bool) -> None:
+        if self._engine.dialect.name != "sqlite":
+            return
+        with (
+            self._engine.connect() as connection
+        ):  # below SQLAlchemy, which would begin a transaction
+            raw: sqlite3.Connection = connection.connection.driver_connection  # type: ignore[assignment]
+            raw.execute(f"PRAGMA foreign_keys={'ON' if enforced else 'OFF'}")
 
     def _transact(self, engine: sa.Engine, work: Work[T]) -> T:
         try:

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from portico.control.errors import StoreError
 
-HEAD = "0001"
+HEAD = "0003"
 """The newest revision in `migrations/versions`: known here so that a start on a current database does not
 import Alembic, which costs more than the rest of opening it."""
 

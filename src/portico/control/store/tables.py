@@ -10,11 +10,13 @@ apps = sa.Table(
     "apps",
     metadata,
     sa.Column("id", sa.String(32), primary_key=True),
-    sa.Column("name", sa.String(64), nullable=False, unique=True),
+    sa.Column("name", sa.String(64), nullable=False),
+    sa.Column("environment", sa.String(32), nullable=False, server_default="main"),
     sa.Column("deployed", sa.Boolean, nullable=False),
     sa.Column("version", sa.Integer, nullable=False),
     sa.Column("created_at", sa.Float(53), nullable=False),
     sa.Column("stopped_at", sa.Float(53)),
+    sa.UniqueConstraint("environment", "name", name="uq_apps_environment_name"),
 )
 
 # A version is written before it goes live and gets `activated_at` once it serves.
@@ -59,6 +61,15 @@ tokens = sa.Table(
     "tokens",
     metadata,
     sa.Column("id", sa.String(32), primary_key=True),
+    sa.Column("name", sa.String(64), nullable=False),
+    sa.Column("sha256", sa.LargeBinary(32), nullable=False),
+    sa.Column("created_at", sa.Float(53), nullable=False),
+)
+
+proxy_tokens = sa.Table(
+    "proxy_tokens",
+    metadata,
+    sa.Column("key", sa.String(32), primary_key=True),
     sa.Column("name", sa.String(64), nullable=False),
     sa.Column("sha256", sa.LargeBinary(32), nullable=False),
     sa.Column("created_at", sa.Float(53), nullable=False),
