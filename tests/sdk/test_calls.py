@@ -336,7 +336,7 @@ def test_what_a_newer_version_takes_is_found_out_by_looking_again(client):
         msgspec.structs.replace(spec, methods=tuple(older)),
         spec,
     ]
-    client.lookup_function = lambda app_name, name: FunctionHandle(
+    client.lookup_function = lambda app_name, name, environment: FunctionHandle(
         app_id="ap-1", function_id="fu-1", spec=specs.pop(0)
     )
     scale = portico.Cls.from_name("calls", "Scale")
