@@ -22,6 +22,8 @@ def shell_variables(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[s
         "PORTICO_CONFIG": str(folder / "config.toml"),
         "PORTICO_WEB": "127.0.0.1:0",
         "PORTICO_API": "127.0.0.1:0",
+        "PORTICO_WORKSPACE": "ada",
+        "PORTICO_ENVIRONMENT": "",
         "PORTICO_SERVER_URL": "",
         "PORTICO_TOKEN": "",
     }
