@@ -5,95 +5,11 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-import wsproto
-from wsproto.events import AcceptConnection, BytesMessage, CloseConnection, Request, TextMessage
+from wsproto.events import BytesMessage, CloseConnection, TextMessage
 
-from gateway.world import DEADLINE, Client, Connection, World, hello, run
+from gateway.sockets import HANDSHAKE, Socket, accept, echo
+from gateway.world import DEADLINE, Connection, World, hello, run
 from portico.gateway.limits import Limits
-
-HANDSHAKE = (
-    b"GET /ws?x=1 HTTP/1.1\r\nHost: h\r\nConnection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\n"
-    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
-    b"Sec-WebSocket-Protocol: chat\r\nCookie: a=1\r\nAuthorization: Bearer t\r\n\r\n"
-)
-
-
-async def echo(connection: Connection) -> None:
-    """Accepts every handshake, sends messages back, answers closes."""
-    world = connection.container.world
-    protocol = wsproto.WSConnection(wsproto.ConnectionType.SERVER)
-    world.handshake = b""
-    while not world.handshake.endswith(b"\r\n\r\n"):
-        world.handshake += await connection.reader.read(65536)
-    first = next(line for line in world.handshake.split(b"\r\n") if b"x-portico-input" in line)
-    connection.input_id = int(first.partition(b":")[2])
-    protocol.receive_data(world.handshake)
-    try:
-        while True:
-            for event in protocol.events():
-                if isinstance(event, Request):
-                    answer = AcceptConnection(subprotocol=event.subprotocols[0])
-                    connection.raw(protocol.send(answer))
-                elif isinstance(event, TextMessage | BytesMessage):
-                    connection.raw(
-                        protocol.send(
-                            type(event)(event.data, event.frame_finished, event.message_finished)
-                        )
-                    )
-                elif isinstance(event, CloseConnection):
-                    world.closed.put_nowait(event.code)
-                    connection.raw(protocol.send(event.response()))
-                    return
-            data = await connection.reader.read(65536)
-            if not data:
-                world.closed.put_nowait(None)
-                return
-            protocol.receive_data(data)
-    finally:
-        connection.ended()
-
-
-class Socket:
-    """A WebSocket client on a raw connection."""
-
-    def __init__(self, client: Client) -> None:
-        self.client = client
-        self.protocol = wsproto.connection.Connection(wsproto.ConnectionType.CLIENT)
-        self.pending: list = []
-
-    @classmethod
-    async def open(cls, world: World) -> Socket:
-        world.closed = asyncio.Queue()
-        client = await world.connect()
-        client.send(HANDSHAKE)
-        head = await client.until(b"\r\n\r\n")
-        assert head.startswith(b"HTTP/1.1 101 "), head
-        assert b"sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" in head.lower().replace(
-            b"s3pplmbitxaq9kygzzhzrbk+xoo=", b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
-        )
-        assert b"sec-websocket-protocol: chat" in head.lower()
-        assert b"x-request-id: in-" in head
-        return cls(client)
-
-    def send(self, event) -> None:
-        self.client.send(self.protocol.send(event))
-
-    async def event(self):
-        async with asyncio.timeout(DEADLINE):
-            while not self.pending:
-                data = await self.client.reader.read(65536)
-                self.protocol.receive_data(data or None)
-                self.pending = list(self.protocol.events())
-        return self.pending.pop(0)
-
-    async def message(self) -> bytes | str:
-        pieces = []
-        while True:
-            event = await self.event()
-            assert isinstance(event, TextMessage | BytesMessage), event
-            pieces.append(event.data)
-            if event.message_finished:
-                return (b"" if isinstance(event.data, (bytes, bytearray)) else "").join(pieces)
 
 
 def test_messages_pass_both_ways_and_the_handshake_keeps_its_headers():
@@ -150,12 +66,7 @@ def test_close_waits_for_the_frame_in_progress():
     go = asyncio.Event()
 
     async def half_a_frame(connection: Connection) -> None:
-        await connection.reader.readuntil(b"\r\n\r\n")
-        connection.raw(
-            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\nSec-WebSocket-Protocol: chat\r\n\r\n"
-            b"\x82\x04ab"
-        )
+        await accept(connection, b"\x82\x04ab")
         await connection.writer.drain()
         await go.wait()
         connection.raw(b"cd")
@@ -250,12 +161,7 @@ def test_handshake_that_a_retired_container_accepts_is_closed_at_once():
 
 def test_too_big_a_message_of_the_container_closes_with_1009_and_what_came_before_passes():
     async def large(connection: Connection) -> None:
-        await connection.reader.readuntil(b"\r\n\r\n")
-        connection.raw(
-            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\nSec-WebSocket-Protocol: chat\r\n\r\n"
-            b"\x82\x02ab\x82\x7e\x03\xe9" + b"x" * 1001
-        )
+        await accept(connection, b"\x82\x02ab\x82\x7e\x03\xe9" + b"x" * 1001)
         connection.container.report(1)
         await connection.reader.read()
 

@@ -138,9 +138,6 @@ class Container:
     def probe(self, inputs: Sequence[int]) -> None:
         pass
 
-    def close_sockets(self, code: int) -> None:
-        pass
-
     def stop(self, grace: float) -> None:
         if not self.dead:
             asyncio.get_running_loop().call_soon(self.kill)

@@ -83,9 +83,6 @@ class FakeContainer:
     def call(self, call: Call) -> None:
         self.calls.append(call)
 
-    def close_sockets(self, code: int) -> None:
-        pass
-
     def stop(self, grace: float) -> None:
         self.stopped.append(grace)
 

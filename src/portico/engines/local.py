@@ -83,11 +83,6 @@ class LocalContainer:
         if self._sandboxed is not None:
             self._sandboxed.call(call)
 
-    def close_sockets(self, code: int) -> None:
-        """Have the application side close its WebSockets."""
-        if self._sandboxed is not None:
-            self._sandboxed.close_sockets(code)
-
     def stop(self, grace: float) -> None:
         """SIGTERM now, SIGKILL to the whole group after `grace` seconds."""
         if self._sandboxed is not None:

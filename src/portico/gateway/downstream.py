@@ -14,12 +14,11 @@ from portico.gateway.flow import FlowControlledProtocol
 from portico.gateway.head import HeadError, RequestHead
 from portico.gateway.problems import Refusal
 from portico.gateway.seams import ConnectionOwner
-from portico.gateway.tunnel import GOING_AWAY, Tunnel
+from portico.gateway.tunnel import Tunnel
 from portico.gateway.upstream import UpstreamConnection
 
-ARM_IDLE = (
-    -1.0
-)  # a deadline that the next look at the clock sets: asking the time for each request costs more
+# A deadline that the next look at the clock sets: asking the time for each request costs more.
+ARM_IDLE = -1.0
 MAX_QUEUED = (
     16  # pipelined requests read ahead; as long as reading goes on, a client that leaves is noticed
 )
@@ -158,16 +157,13 @@ class ClientConnection(FlowControlledProtocol):
         self._parser = httptools.HttpRequestParser(self)  # the old one will not parse on
         if self._failed is not None:
             return b""
-        if rest and self._last is not None and self._last.head.websocket:
-            # A client may not speak before it has its 101 (RFC 6455 §4.1).
-            self._fail(Refusal(400, "data before the WebSocket handshake was answered"))
-            return b""
         return rest  # any other offer is declined by silence
 
     @property
-    def _last(self) -> Exchange | None:
-        """The newest request."""
-        return self._queue[-1] if self._queue else self._current
+    def _handshake(self) -> Exchange | None:
+        """The newest request, if it asks for a WebSocket."""
+        newest = self._queue[-1] if self._queue else self._current
+        return newest if newest is not None and newest.head.websocket else None
 
     def _head_unfinished(self, received: int) -> None:
         if self._current is None and not self._head_fed:
@@ -184,7 +180,9 @@ class ClientConnection(FlowControlledProtocol):
             head.request_id = self._owner.request_id()
         self._head = None
         broken, self._reading = self._reading, None
-        if broken is not None and not broken.request_complete:
+        if broken is None or broken.request_complete:
+            broken = self._handshake
+        if broken is not None:
             broken.reject(refusal, begun=broken is self._current)
             return
         self._enqueue(Exchange(self._owner, self, head, refusal))
@@ -192,6 +190,9 @@ class ClientConnection(FlowControlledProtocol):
     # -- parser
 
     def on_message_begin(self) -> None:
+        if self._handshake is not None:
+            # A client may not speak before it has its 101 (RFC 6455 §4.1).
+            self._raise(Refusal(400, "data before the WebSocket handshake was answered"))
         if self._failed is None:
             self._head = RequestHead()
             self._head_size = self._head_fed = self._headers = 0
@@ -305,6 +306,8 @@ class ClientConnection(FlowControlledProtocol):
         self._tunnel = tunnel
         self.resume_reading()
         tunnel.open(self)
+        if self._draining:
+            tunnel.shut_down()
 
     # -- ends
 
@@ -388,7 +391,7 @@ class ClientConnection(FlowControlledProtocol):
         """No further requests: idle connections close now, busy ones after their response."""
         self._draining = True
         if self._tunnel is not None:
-            self._tunnel.close(GOING_AWAY)
+            self._tunnel.shut_down()
         elif self._current is None and not self._lingering:
             self.close()
         else:

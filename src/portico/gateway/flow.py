@@ -70,3 +70,7 @@ class FlowControlledProtocol(asyncio.Protocol):
     def close(self) -> None:
         """Send what is buffered, then close."""
         self.transport.close()
+
+    def abort(self) -> None:
+        """Close, and drop what is buffered."""
+        self.transport.abort()

@@ -172,7 +172,7 @@ class RequestHead:
             raise HeadError(501, f"the method {self.method.decode()} is not supported")
         if self.host is not None and not HOST_FIELD.fullmatch(self.host):
             raise HeadError(400, "the Host header is not a host")
-        if self.upgrade is not None and not self.websocket and self.has_body:
+        if self.upgrade is not None and self.has_body:
             # The parser leaves HTTP at an upgrade it is offered, so such a body cannot be delimited.
             raise HeadError(400, "an upgrade cannot be offered together with a body")
         if b"#" in self.target:
@@ -207,10 +207,11 @@ class RequestHead:
 
     @property
     def websocket(self) -> bool:
-        """Whether this is a WebSocket handshake (RFC 6455 §4.1)."""
+        """Whether this is a WebSocket handshake (RFC 6455 §4.1). HTTP/1.0 knows no upgrades (RFC 9110 §7.8)."""
         return (
             self.upgrade == b"websocket"
             and self.method == b"GET"
+            and not self.http_1_0
             and self.connection is not None
             and b"upgrade" in self.connection
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from portico.gateway.frames import FrameTracker, MessageTooBig, close_frame
 from portico.gateway.limits import Limits
@@ -14,8 +14,15 @@ from portico.pools.member import Lease
 SERVICE_RESTART = 1012  # IANA WebSocket close codes, beyond RFC 6455 §7.4
 GOING_AWAY = 1001
 TOO_BIG = 1009
-CLOSE_PATIENCE = 5.0  # seconds for a frame in progress to end, and for the client to answer a close
+CLOSE_PATIENCE = 5.0  # seconds for a frame in progress to end
 HANDLER_PATIENCE = 10.0  # seconds a handler has to end by itself once its connection is gone
+
+
+class Closing(NamedTuple):
+    """Why the gateway closes a connection (RFC 6455 §7.4)."""
+
+    code: int
+    reason: str
 
 
 class TunnelClient(Protocol):
@@ -44,10 +51,11 @@ class Tunnel:
 
     __slots__ = (
         "_client",
-        "_close_code",
+        "_closing",
         "_from_client",
         "_from_container",
         "_lease",
+        "_limit",
         "_loop",
         "_over",
         "_silence",
@@ -67,9 +75,10 @@ class Tunnel:
         self._lease = lease
         self._silence = silence
         self._loop = loop
-        self._from_client = FrameTracker(limits.websocket_message)
-        self._from_container = FrameTracker(limits.websocket_message)
-        self._close_code: int | None = None
+        self._limit = limits.websocket_message
+        self._from_client = FrameTracker(self._limit)
+        self._from_container = FrameTracker(self._limit)
+        self._closing: Closing | None = None
         self._over = False
         self._client: TunnelClient | None = None
         self.deadline = loop.time() + silence
@@ -87,14 +96,14 @@ class Tunnel:
 
     def from_client(self, data: bytes) -> None:
         """Bytes came from the client."""
-        if self._over or self._close_code is not None:
+        if self._over or self._closing is not None:
             return
         self.deadline = self._loop.time() + self._silence
         try:
-            self._from_client.feed(data)
+            data = self._from_client.feed(data)
         except MessageTooBig as error:
-            self._upstream.write(data[: error.offset])
-            self.close(TOO_BIG)
+            self._upstream.write(error.before)
+            self._close(self._too_big)
             return
         self._upstream.write(data)
 
@@ -102,16 +111,22 @@ class Tunnel:
         """Bytes came from the container."""
         if self._over or self._client is None:
             return
+        if self._closing is not None:
+            self._client.write(self._from_container.rest_of_frame(data))
+            self._close_at_boundary(self._closing)
+            return
         self.deadline = self._loop.time() + self._silence
         try:
-            self._from_container.feed(data)
+            data = self._from_container.feed(data)
         except MessageTooBig as error:
-            self._client.write(data[: error.offset])
-            self.close(TOO_BIG)
+            self._client.write(error.before)
+            self._close(self._too_big)
             return
         self._client.write(data)
-        if self._close_code is not None:
-            self._close_at_boundary(self._close_code)
+
+    @property
+    def _too_big(self) -> Closing:
+        return Closing(TOO_BIG, f"messages can be up to {self._limit} bytes")
 
     def client_writable(self, writable: bool) -> None:
         """The client's backlog grew over, or fell under, its bound."""
@@ -133,26 +148,29 @@ class Tunnel:
 
     def retire(self) -> None:
         """The container is to go: the client should connect again."""
-        self.close(SERVICE_RESTART)
+        self._close(Closing(SERVICE_RESTART, "this container is stopping, connect again"))
 
-    def close(self, code: int) -> None:
-        """Close with `code` as soon as no frame is in progress towards the client."""
-        if self._over or self._close_code is not None:
+    def shut_down(self) -> None:
+        """The gateway is to go."""
+        self._close(Closing(GOING_AWAY, "the server is shutting down"))
+
+    def _close(self, closing: Closing) -> None:
+        """Close as soon as no frame is in progress towards the client."""
+        if self._over or self._closing is not None:
             return
-        self._close_code = code
+        self._closing = closing
         self.deadline = self._loop.time() + CLOSE_PATIENCE
-        self._close_at_boundary(code)
+        self._close_at_boundary(closing)
 
-    def _close_at_boundary(self, code: int) -> None:
-        if code != TOO_BIG and not self._from_container.at_boundary:
-            return
+    def _close_at_boundary(self, closing: Closing) -> None:
         client = self._client
-        if client is None:
+        if client is None or not self._from_container.at_boundary:
             return
-        if self._from_container.at_boundary and not self._from_container.closed:
-            client.write(close_frame(code))
+        if not self._from_container.closed:
+            client.write(close_frame(closing.code, closing.reason))
+        # A frame of the client's in progress will not come to its end: the handler then sees an abnormal one.
         if self._from_client.at_boundary and not self._from_client.closed:
-            self._upstream.write(close_frame(code, mask=os.urandom(4)))
+            self._upstream.write(close_frame(closing.code, closing.reason, mask=os.urandom(4)))
         self._end()
         client.linger()
 
@@ -170,8 +188,8 @@ class Tunnel:
 
     def expire(self) -> None:
         """Nothing was said for too long, or a frame in progress did not end."""
-        if self._close_code is None:
-            self.close(GOING_AWAY)
+        if self._closing is None:
+            self._close(Closing(GOING_AWAY, f"nothing was said for {self._silence:g} s"))
         elif self._client is not None:
             self._end()
             self._client.cut()
@@ -184,4 +202,9 @@ class Tunnel:
         self._upstream.tunnel = None
         self._upstream.close()
         self._lease.finish()
-        self._loop.call_later(HANDLER_PATIENCE, self._lease.cancel)
+        self._loop.call_later(HANDLER_PATIENCE, self._give_up)
+
+    def _give_up(self) -> None:
+        """The handler has had its time; what it did not read by now it will not read."""
+        self._lease.cancel()
+        self._upstream.abort()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 from typing import Protocol
 
 import httptools
@@ -12,6 +14,7 @@ from portico.gateway.head import Header, ResponseHead
 from portico.wire.container import Address
 
 BACKLOG_PAUSE = 0.02  # seconds until a full backlog is tried again
+LAST_WORDS = 256 * 1024  # bytes read at once; a socket's buffer holds about as many
 MAX_IDLE = 128  # connections kept open to one address; a burst's surplus is closed
 
 
@@ -92,12 +95,29 @@ class UpstreamConnection(FlowControlledProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._dialer.forget(self)
+        if exc is not None:
+            self._read_last_words()
         tunnel, self.tunnel = self.tunnel, None
         if tunnel is not None:
             tunnel.container_lost()
         receiver, self.receiver = self.receiver, None
         if receiver is not None:
             receiver.upstream_lost("the container closed the connection")
+
+    def _read_last_words(self) -> None:
+        """Read what came before the container closed.
+
+        A container that answers early and closes breaks the writing of what it does not want to read. The loop
+        then gives the connection up, with the answer unread: an early response, or why a WebSocket is closed.
+        """
+        descriptor = self.fileno()
+        with contextlib.suppress(OSError):  # nothing came, or the connection was reset
+            while self._expects and (data := os.read(descriptor, LAST_WORDS)):
+                self.data_received(data)
+
+    @property
+    def _expects(self) -> bool:
+        return self.tunnel is not None or self.receiver is not None
 
     def writable_changed(self, writable: bool) -> None:
         if self.tunnel is not None:

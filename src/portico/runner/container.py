@@ -36,7 +36,6 @@ from portico.wire.container import (
     Address,
     Call,
     Cancel,
-    CloseSockets,
     Ended,
     Probe,
     Ready,
@@ -120,7 +119,6 @@ class Container:
         self._endpoints: dict[str, Endpoint] = {}
         self._timings: dict[str, float] = {}
         self._stopping = asyncio.Event()
-        self._closing: set[asyncio.Task[None]] = set()
         self._network: subprocess.Popen[bytes] | None = None
         self._lost_server = False
 
@@ -218,17 +216,13 @@ class Container:
         for endpoint in self._endpoints.values():
             await endpoint.shutdown()
 
-    def _received(self, message: Cancel | Probe | Call | CloseSockets) -> None:
+    def _received(self, message: Cancel | Probe | Call) -> None:
         if isinstance(message, Cancel):
             self._inputs.cancel(message.inputs)
         elif isinstance(message, Probe):
             self._inputs.probe(message.inputs)
-        elif isinstance(message, Call):
-            self._calls.start(message)
         else:
-            task = self._loop.create_task(self._websockets.close(message.code))
-            self._closing.add(task)
-            task.add_done_callback(self._closing.discard)
+            self._calls.start(message)
 
     def _run_hooks(self, hooks: Iterable[Any]) -> None:
         for hook in hooks:

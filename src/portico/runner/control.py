@@ -16,7 +16,6 @@ import msgspec
 from portico.wire.container import (
     Call,
     Cancel,
-    CloseSockets,
     Failed,
     FromContainer,
     Probe,
@@ -25,7 +24,7 @@ from portico.wire.container import (
 )
 from portico.wire.frames import FrameDecoder, frame
 
-Handler = Callable[["Cancel | Probe | Call | CloseSockets"], None]
+Handler = Callable[["Cancel | Probe | Call"], None]
 
 
 def receive_start(control: socket.socket) -> Start:

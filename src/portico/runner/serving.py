@@ -27,7 +27,7 @@ KEEP_ALIVE = 30 * 24 * 3600  # seconds; the gateway decides how long idle connec
 BACKLOG = 2048
 WS_MAX_SIZE = 16 << 20  # bytes after inflation; the gateway bounds what is on the wire to 2 MiB
 WS_PROTOCOLS = (
-    "uvicorn.protocols.websockets.websockets_sansio_impl:WebSocketsSansIOProtocol",
+    "portico.runner.websocket_protocol:FrameByFrame",
     "uvicorn.protocols.websockets.websockets_impl:WebSocketProtocol",
     "uvicorn.protocols.websockets.wsproto_impl:WSProtocol",
 )

@@ -1,4 +1,4 @@
-"""Open WebSockets, so that the container can close them on request (1012 at a reload, 1001 at shutdown)."""
+"""Open WebSockets, so that a container that has to end can close them (1001)."""
 
 from __future__ import annotations
 

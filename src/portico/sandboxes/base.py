@@ -37,9 +37,6 @@ class Sandboxed(Protocol):
     def call(self, call: Call) -> None:
         """Run a function call; `CallResult` and `Ended` follow."""
 
-    def close_sockets(self, code: int) -> None:
-        """Have the application side close its WebSockets with `code`."""
-
     def stop(self, grace: float) -> None:
         """SIGTERM to the leader now, SIGKILL to the whole group after `grace` seconds. Idempotent."""
 

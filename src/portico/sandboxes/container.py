@@ -23,7 +23,6 @@ from portico.sandboxes.zygote import SandboxError, Zygote
 from portico.wire.container import (
     Call,
     Cancel,
-    CloseSockets,
     ContainerExit,
     ContainerSpec,
     Failed,
@@ -236,10 +235,6 @@ class ProcessContainer:
     def call(self, call: Call) -> None:
         """Send `Call`."""
         self._send(call)
-
-    def close_sockets(self, code: int) -> None:
-        """Send `CloseSockets`."""
-        self._send(CloseSockets(code=code))
 
     def stop(self, grace: float) -> None:
         """SIGTERM now, SIGKILL to the group after `grace` seconds. The shortest grace asked for wins."""

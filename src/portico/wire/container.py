@@ -115,13 +115,7 @@ class Call(msgspec.Struct, frozen=True, tag="call", kw_only=True):
     payload: bytes
 
 
-class CloseSockets(msgspec.Struct, frozen=True, tag="close_sockets", kw_only=True):
-    """Close open WebSockets with `code` (1012 at a reload, 1001 at shutdown)."""
-
-    code: int
-
-
-ToContainer = Union[Start, Cancel, Probe, Call, CloseSockets]
+ToContainer = Union[Start, Cancel, Probe, Call]
 
 
 # ---- from the container
