@@ -1,15 +1,34 @@
-"""A host outside of this machine, as far as a container can tell."""
+"""Networks of containers, as far as this machine has them, and a host outside of it, as far as they can tell."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import functools
 import os
 import shutil
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from portico.sandboxes.network import Networks
+
+TUN = Path("/dev/net/tun")
+
+
+@functools.cache
+def shared_because() -> str:
+    """Why containers have no networks of their own here; empty where they have."""
+    return asyncio.run(Networks().choose()).shared_because
+
+
+own_network = pytest.mark.skipif(bool(shared_because()), reason=shared_because())
+ordinary_user = pytest.mark.skipif(
+    os.geteuid() != 0 or not TUN.exists() or TUN.stat().st_mode & 0o006 != 0o006,
+    reason=f"root becomes an ordinary user, who needs to open {TUN} (chmod 0666)",
+)
 needs_outside = pytest.mark.skipif(
     os.geteuid() != 0 or shutil.which("ip") is None,
     reason="makes a host in a network namespace: needs root and ip (apt install iproute2)",

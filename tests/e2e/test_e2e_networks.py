@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import socket
 import tempfile
 import threading
@@ -14,11 +13,7 @@ from pathlib import Path
 import pytest
 from driver import ORDINARY, Portico, get
 
-from outside import needs_outside, outside_host
-
-own_network = pytest.mark.skipif(
-    shutil.which("pasta") is None, reason="needs pasta (apt install passt)"
-)
+from outside import needs_outside, ordinary_user, outside_host, own_network
 
 # The guide's parametrized file server, word for word but for the prefix of its app.
 FILES = """
@@ -94,6 +89,7 @@ def test_a_container_with_a_network_of_its_own_reaches_the_outside(server: Porti
 
 @own_network
 @needs_outside
+@ordinary_user
 def test_an_ordinary_user_has_the_same(ordinary: Portico) -> None:
     ordinary.start_server()
     two_roots(ordinary, "files")
@@ -107,7 +103,7 @@ LOOPBACK_RESOLVER = "127.0.0.54"
 
 @own_network
 @pytest.mark.skipif(os.geteuid() != 0, reason="gives the server another resolv.conf")
-@pytest.mark.parametrize("who", ["user", "ordinary"])
+@pytest.mark.parametrize("who", ["user", pytest.param("ordinary", marks=ordinary_user)])
 def test_names_are_resolved_where_the_resolver_is_on_the_machine_s_loopback(
     request: pytest.FixtureRequest, who: str
 ) -> None:

@@ -1,4 +1,7 @@
-"""``web_server`` with the servers that people put behind it."""
+"""``web_server`` with the servers that people put behind it.
+
+Each on a port of its own, for machines where containers share a network.
+"""
 
 from __future__ import annotations
 
@@ -23,9 +26,9 @@ FILES = """
     app = modal.App("files")
 
     @app.function()
-    @modal.web_server(8000)
+    @modal.web_server(47000)
     def files():
-        subprocess.Popen("python -m http.server 8000", shell=True)
+        subprocess.Popen("python -m http.server 47000", shell=True)
 """
 
 
@@ -46,7 +49,7 @@ def test_a_file_server_that_dies_is_replaced_before_the_next_answer(own: Portico
 
         until(answered, "an answer")
         until(lambda pid=container["pid"]: not alive(pid), "the end of the container")
-    assert "the server on port 8000 has ended" in own.logs("files")
+    assert "the server on port 47000 has ended" in own.logs("files")
 
 
 def descendants(pid: int) -> list[int]:
@@ -63,13 +66,13 @@ def test_a_server_that_is_too_slow_or_dead_is_a_503_that_says_what_to_do(own: Po
         app = modal.App("late")
 
         @app.function()
-        @modal.web_server(9000, startup_timeout=0.5)
+        @modal.web_server(47090, startup_timeout=0.5)
         def late():
             import subprocess
             subprocess.Popen("sleep 60", shell=True)
 
         @app.function()
-        @modal.web_server(9000, startup_timeout=60)
+        @modal.web_server(47090, startup_timeout=60)
         def dead():
             import subprocess
             subprocess.Popen("echo no such model >&2; exit 3", shell=True)
@@ -80,8 +83,8 @@ def test_a_server_that_is_too_slow_or_dead_is_a_503_that_says_what_to_do(own: Po
     urls = dict(re.findall(r"(late|dead)  web_server\n.*\n.*(http://127\S+)", serve.output))
     late, dead = get(urls["late"]), get(urls["dead"])
     assert late.status_code == dead.status_code == 503
-    assert "listen on 0.0.0.0:9000" in late.json()["detail"]
-    assert "nothing will ever listen on port 9000" in dead.json()["detail"]
+    assert "listen on 0.0.0.0:47090" in late.json()["detail"]
+    assert "nothing will ever listen on port 47090" in dead.json()["detail"]
     serve.until("no such model")
 
 
@@ -96,7 +99,7 @@ ASYNC_SERVERS = """
         subprocess.Popen([sys.executable, "-c", textwrap.dedent(program)])
 
     @app.function(allow_concurrent_inputs=100)
-    @modal.web_server(8080)
+    @modal.web_server(47080)
     def aio():
         start('''
             import gzip, os
@@ -152,11 +155,11 @@ ASYNC_SERVERS = """
             app.add_routes([web.get("/inspect", inspect), web.get("/away", away),
                 web.get("/zipped", zipped), web.get("/cookies", cookies), web.post("/length", length),
                 web.get("/stream", stream), web.get("/echo", echo)])
-            web.run_app(app, host="0.0.0.0", port=8080, print=None)
+            web.run_app(app, host="0.0.0.0", port=47080, print=None)
         ''')
 
     @app.function(allow_concurrent_inputs=100)
-    @modal.web_server(8080)
+    @modal.web_server(47081)
     def whirl():
         start('''
             import asyncio, tornado.web, tornado.websocket
@@ -171,7 +174,7 @@ ASYNC_SERVERS = """
 
             async def main():
                 app = tornado.web.Application([("/hello/(.*)", Main), ("/echo", Echo)])
-                app.listen(8080, xheaders=True)
+                app.listen(47081, xheaders=True)
                 await asyncio.Event().wait()
 
             asyncio.run(main())
@@ -250,7 +253,7 @@ def test_a_node_server_answers(server: Portico) -> None:
         app = modal.App("node")
 
         @app.function(allow_concurrent_inputs=100)
-        @modal.web_server(3000)
+        @modal.web_server(47030)
         def hello():
             import subprocess
             program = '''
@@ -258,7 +261,7 @@ def test_a_node_server_answers(server: Portico) -> None:
                     let size = 0
                     request.on("data", piece => size += piece.length)
                     request.on("end", () => response.end(`${request.method} ${request.url} ${size}`))
-                }).listen(3000)
+                }).listen(47030)
             '''
             subprocess.Popen(["node", "-e", program])
         """,
@@ -279,7 +282,7 @@ def test_a_streamlit_page_loads_and_its_widget_works(server: Portico, page: Page
         app = modal.App("streamlit", image=image)
 
         @app.function(allow_concurrent_inputs=100)
-        @modal.web_server(8000, startup_timeout=60)
+        @modal.web_server(47020, startup_timeout=60)
         def dashboard():
             import pathlib, subprocess, sys
             pathlib.Path("page.py").write_text('''if True:
@@ -292,7 +295,7 @@ def test_a_streamlit_page_loads_and_its_widget_works(server: Portico, page: Page
                     st.write("It is 21 degrees")
             ''')
             subprocess.Popen([
-                sys.executable, "-m", "streamlit", "run", "page.py", "--server.port", "8000",
+                sys.executable, "-m", "streamlit", "run", "page.py", "--server.port", "47020",
                 "--server.address", "0.0.0.0", "--server.headless", "true",
                 "--browser.gatherUsageStats", "false",
             ])
@@ -324,7 +327,7 @@ def test_a_server_started_from_the_script_itself_finds_portico_by_both_names(
         app = modal.App("itself")
 
         @app.function()
-        @modal.web_server(8000)
+        @modal.web_server(47010)
         def web():
             subprocess.Popen([sys.executable, __file__])
 
@@ -332,7 +335,7 @@ def test_a_server_started_from_the_script_itself_finds_portico_by_both_names(
             import http.server, os, pathlib
 
             pathlib.Path("same").write_text(f"{modal is portico} {modal.is_local()}")
-            http.server.HTTPServer(("", 8000), http.server.SimpleHTTPRequestHandler).serve_forever()
+            http.server.HTTPServer(("", 47010), http.server.SimpleHTTPRequestHandler).serve_forever()
         """,
     )
     assert get(f"{itself.url('web')}/same").text == "True False"

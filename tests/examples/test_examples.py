@@ -10,10 +10,19 @@ from pathlib import Path
 import pytest
 
 from examples.transcripts import EXAMPLES, Shell, matches, steps
+from outside import own_network
+
+node = pytest.mark.skipif(shutil.which("node") is None, reason="needs node")
+
+
+NEEDS = {"parametrized_file_server": own_network, "web_server_node": node}
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "example",
+    [pytest.param(p, id=p.stem, marks=NEEDS.get(p.stem, ())) for p in EXAMPLES],
+)
 @pytest.mark.skipif(shutil.which("curl") is None, reason="the examples are tried with curl")
 def test_an_example_does_what_its_docstring_says(example: Path, shell: Shell) -> None:
     todo = steps(example)

@@ -359,6 +359,26 @@ def test_inputs_that_never_end_hold_such_a_container_only_so_long(end):
     run(test)
 
 
+def test_input_that_found_nobody_there_asks_for_one_container_only():
+    async def test():
+        world = World()
+        first = asyncio.create_task(world.pool.acquire())
+        await settle()
+        world.containers[0].become_ready()
+        (await first).container_unreachable()
+        again = asyncio.create_task(world.pool.acquire())
+        await settle()
+        assert world.containers[0].stopped == [0.0]
+        assert len(world.containers) == 2
+        world.containers[1].become_ready()
+        await again
+        world.containers[0].die()
+        assert world.pool.stats.running == 1
+        assert len(world.containers) == 2
+
+    run(test)
+
+
 def test_min_containers_are_kept():
     async def test():
         world = World(Scaling(min_containers=2))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import shutil
 import signal
 import socket
 from collections.abc import Iterator
@@ -15,13 +14,11 @@ import pytest
 
 from containers import DEADLINE, Machine, Watcher, address, alive, run, until_gone
 from exchanges import get, send
+from outside import own_network
 from portico.runner import listeners
 from portico.sandboxes.network import Networks
 from portico.wire.image import ImageEnvironment
 
-own_network = pytest.mark.skipif(
-    shutil.which("pasta") is None, reason="needs pasta (apt install passt)"
-)
 PORT = 8000
 
 # Answers with its process id, its own host, and whatever was posted to it.

@@ -114,8 +114,12 @@ class Lease:
             self.member.cancel((self.input_id,))
 
     def container_unreachable(self) -> None:
-        """The container does not accept connections: it gets no further inputs and is ended."""
+        """The container does not accept connections: it gets no further inputs and is ended.
+
+        This one never began there, so it does not count as running while the container ends.
+        """
         self.member.condemn()
+        self.member.ended((self.input_id,))
 
 
 class Member:
