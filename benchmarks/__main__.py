@@ -30,10 +30,11 @@ def main() -> int:
     machine = this_machine()
     if machine.load > machine.cores / 4:
         err.print(f"The machine is busy (load {machine.load:.2f}): the numbers will mean little.")
+    by_default = [suite.name for suite in SUITES if not suite.on_request]
     sections: dict[str, str] = {}
     failed = False
     for suite in SUITES:
-        if arguments.suites and suite.name not in arguments.suites:
+        if suite.name not in (arguments.suites or by_default):
             continue
         plan = suite.quick if arguments.quick else suite.full
         try:
@@ -54,8 +55,12 @@ def main() -> int:
 def _parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     names = [suite.name for suite in SUITES]
+    rare = [suite.name for suite in SUITES if suite.on_request]
     parser.add_argument(
-        "suites", nargs="*", metavar="suite", help=f"which to run: {', '.join(names)}; default all"
+        "suites",
+        nargs="*",
+        metavar="suite",
+        help=f"which to run: {', '.join(names)}; default all but {', '.join(rare)}",
     )
     parser.add_argument(
         "--quick", action="store_true", help="see that everything runs; the numbers mean nothing"

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from benchmarks.processes import clean_environ
 
-PACKAGES = ("fastapi", "starlette", "pydantic", "uvicorn", "uvloop", "httptools")
+PACKAGES = ("fastapi", "starlette", "pydantic", "uvicorn", "uvloop", "httptools", "websockets")
 _VERSIONS = """
 import json, platform, sys
 from importlib.metadata import version

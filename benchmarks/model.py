@@ -20,11 +20,15 @@ class MeasurementError(Exception):
 
 @dataclass(frozen=True)
 class Plan:
-    """How much is measured. `seconds` is the length of one load, `pause` the rest before a measurement."""
+    """How much is measured. `seconds` is the length of one load, `pause` the rest before a measurement.
+
+    `warm_up` says whether there is a round before the others that does not count.
+    """
 
     rounds: int
     seconds: float = 0.0
     pause: float = 0.0
+    warm_up: bool = True
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,7 @@ class Target:
 class Suite:
     """A table: its first column is the one that contenders of a group are compared by, with the first of them.
 
-    `set_up` starts what is measured and ends it when its context is left.
+    `set_up` starts what is measured and ends it when its context is left. A suite `on_request` runs where it is named.
     """
 
     name: str
@@ -82,6 +86,7 @@ class Suite:
     full: Plan
     quick: Plan
     set_up: Callable[[Home, Plan], AbstractContextManager[Sequence[Contender]]]
+    on_request: bool = False
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ def print_result(console: Console, result: Result) -> None:
 
 def section(result: Result, machine: Machine) -> str:
     """The section of a suite in RESULTS.md."""
-    rounds = f"{result.plan.rounds} rounds"
+    rounds = f"{result.plan.rounds} round{'s' if result.plan.rounds > 1 else ''}"
     if result.plan.seconds:
         rounds += f" of {result.plan.seconds:g} s a row"
     lines = [
@@ -125,7 +125,7 @@ def _with_unit(column: Column) -> str:
 
 def _with(number: float, column: Column) -> str:
     unit = column.unit
-    return f"{_number(number, column)}{'' if unit.startswith('/') else ' '}{unit}"
+    return f"{_number(number, column)}{' ' if unit and not unit.startswith('/') else ''}{unit}"
 
 
 def _number(number: float | None, column: Column) -> str:

@@ -15,15 +15,16 @@ def run(suite: Suite, plan: Plan, say: Say) -> Result:
     """Measure `suite`. Raises `MeasurementError`; whatever was started is ended in any case."""
     say(f"{suite.name}: preparing the image")
     with new_home() as home, suite.set_up(home, plan) as contenders:
-        rows = interleaved(contenders, plan.rounds, lambda step: say(f"{suite.name}: {step}"))
+        rows = interleaved(contenders, plan, lambda step: say(f"{suite.name}: {step}"))
         return Result(suite, plan, rows, package_versions(home.python))
 
 
-def interleaved(contenders: Sequence[Contender], rounds: int, say: Say) -> list[Row]:
-    """Measure A, B, C, A, B, C, … after one round of everything that does not count."""
+def interleaved(contenders: Sequence[Contender], plan: Plan, say: Say) -> list[Row]:
+    """Measure A, B, C, A, B, C, … after one round of everything that does not count, if the plan wants it."""
     present = [contender for contender in contenders if not contender.unavailable]
     samples: dict[tuple[str, str], dict[str, list[float]]] = {}
-    for number in range(rounds + 1 if present else 0):
+    rounds = plan.rounds
+    for number in range(0 if plan.warm_up else 1, rounds + 1 if present else 0):
         say(f"round {number} of {rounds}" if number else "warming up")
         for contender in present:
             sample = contender.measure()

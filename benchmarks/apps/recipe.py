@@ -3,5 +3,5 @@
 import portico
 
 image = portico.Image.debian_slim().pip_install(
-    "fastapi", "uvicorn", "uvloop", "httptools", "watchfiles"
+    "fastapi", "uvicorn", "uvloop", "httptools", "watchfiles", "websockets"
 )

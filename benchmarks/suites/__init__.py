@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from benchmarks.model import Suite
-from benchmarks.suites import cold_start, reload, serve, throughput, web_server
+from benchmarks.suites import autobahn, cold_start, reload, serve, throughput, web_server
 
 SUITES: tuple[Suite, ...] = (
     throughput.SUITE,
@@ -11,4 +11,5 @@ SUITES: tuple[Suite, ...] = (
     cold_start.SUITE,
     reload.SUITE,
     serve.SUITE,
+    autobahn.SUITE,
 )

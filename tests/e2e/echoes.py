@@ -126,7 +126,7 @@ def main():
                 await socket.send_bytes(message.data)
             elif word == "who":
                 await socket.send_json({
-                    "query": request.query_string,
+                    "query": request.raw_path.partition("?")[2],
                     "cookies": dict(request.cookies),
                     "headers": [(name.lower(), value) for name, value in request.headers.items()],
                     "client": request.headers["x-forwarded-for"],

@@ -10,7 +10,7 @@ import pytest
 from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessage
 
 from gateway.sockets import HANDSHAKE, Socket, accept, echo
-from gateway.world import DEADLINE, Connection, World, hello, run
+from gateway.world import DEADLINE, Connection, World, header, hello, run
 from portico.gateway import tunnel
 from portico.gateway.limits import Limits
 from portico.gateway.upstream import Dialer
@@ -81,6 +81,32 @@ def test_a_handshake_with_a_function_that_speaks_none_is_answered_by_it():
             client = await world.connect()
             client.send(HANDSHAKE)
             assert (await client.response())[1] == b"GET /ws?x=1 "
+            client.send(b"GET /after HTTP/1.1\r\nHost: h\r\n\r\n")
+            assert (await client.response())[1] == b"GET /after "
+            await world.idle()
+
+    run(test)
+
+
+def test_an_answer_that_asks_for_an_upgrade_names_it():
+    async def required(connection: Connection) -> None:
+        await connection.reader.readuntil(b"\r\n\r\n")
+        connection.raw(
+            b"HTTP/1.1 426 Upgrade Required\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Version: 13\r\nContent-Length: 0\r\n\r\n"
+        )
+        connection.container.report(1)
+        await hello(connection)
+
+    async def test():
+        async with World(required) as world:
+            client = await world.connect()
+            client.send(HANDSHAKE.replace(b"Version: 13", b"Version: 14"))
+            head, _ = await client.response()
+            assert head.status_code == 426
+            assert header(head, "upgrade") == b"websocket"
+            assert header(head, "connection") == b"upgrade"
+            assert header(head, "sec-websocket-version") == b"13"
             client.send(b"GET /after HTTP/1.1\r\nHost: h\r\n\r\n")
             assert (await client.response())[1] == b"GET /after "
             await world.idle()

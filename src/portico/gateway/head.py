@@ -49,7 +49,7 @@ REQUEST_FIELDS: dict[bytes, int] = {
 }
 RESPONSE_FIELDS: dict[bytes, int] = {
     b"connection": HOP,
-    b"upgrade": HOP,
+    b"upgrade": UPGRADE,
     b"content-length": CONTENT_LENGTH,
     b"transfer-encoding": TRANSFER_ENCODING,
     b"keep-alive": HOP,
@@ -68,6 +68,8 @@ NOT_TRAILERS = frozenset((*REQUEST_FIELDS, b"cookie", b"content-type", b"content
 """Fields that a receiver may act upon before the body, and so must not find behind it (RFC 9110 §6.5.1)."""
 IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"TRACE"})
 REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
+
+UPGRADE_REQUIRED = 426  # names a protocol without speaking it (RFC 9110 §15.5.22)
 
 Header = tuple[bytes, bytes]
 
@@ -282,6 +284,8 @@ class ResponseHead:
                 self.chunked = True
             elif meaning == ENDED:
                 self.input_ended = value
+            elif meaning == UPGRADE and status == UPGRADE_REQUIRED:
+                self.lines.append(b"upgrade: %b\r\nconnection: upgrade\r\n" % value)
 
     def bodiless(self, method: bytes) -> bool:
         """Whether no body follows, whatever the headers say (RFC 9110 §6.4.1)."""

@@ -130,7 +130,7 @@ class Tunnel:
 
     def client_writable(self, writable: bool) -> None:
         """The client's backlog grew over, or fell under, its bound."""
-        if writable:
+        if writable or self._over:
             self._upstream.resume_reading()
         else:
             self._upstream.pause_reading()
@@ -139,7 +139,7 @@ class Tunnel:
         """The container's backlog grew over, or fell under, its bound."""
         if self._client is None:
             return
-        if writable:
+        if writable or self._over:
             self._client.resume_reading()
         else:
             self._client.pause_reading()
@@ -169,9 +169,10 @@ class Tunnel:
         if not self._from_container.closed:
             client.write(close_frame(closing.code, closing.reason))
         # A frame of the client's in progress will not come to its end: the handler then sees an abnormal one.
-        if self._from_client.at_boundary and not self._from_client.closed:
+        answering = self._from_client.at_boundary
+        if answering and not self._from_client.closed:
             self._upstream.write(close_frame(closing.code, closing.reason, mask=os.urandom(4)))
-        self._end()
+        self._end(answering=answering)
         client.linger()
 
     def client_lost(self) -> None:
@@ -194,13 +195,19 @@ class Tunnel:
             self._end()
             self._client.cut()
 
-    def _end(self) -> None:
+    def _end(self, *, answering: bool = False) -> None:
+        """The connection is over; a container that is `answering` a close frame is the one to hang up.
+
+        Hanging up on a container that still sends might take the close frame with it (RFC 6455 §7.1.1).
+        """
         if self._over:
             return
         self._over = True
         self.deadline = float("inf")
-        self._upstream.tunnel = None
-        self._upstream.close()
+        if answering:
+            self._upstream.resume_reading()  # and nothing of it is passed on
+        else:
+            self._upstream.close()
         self._lease.finish()
         self._loop.call_later(HANDLER_PATIENCE, self._give_up)
 

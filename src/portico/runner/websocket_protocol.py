@@ -3,11 +3,13 @@
 It parses all that has come at once: where a broken frame follows a good message it fails the connection before
 the app has seen the message. Here a message reaches the app, and what the app says at once to it the client,
 before the next frame is looked at. Text is checked as it comes, a close frame may come amid the frames of a message
-(RFC 6455 §5.4), and the app learns 1006 of a client that left without one (§7.1.5).
+(RFC 6455 §5.4), the app learns 1006 of a client that left without one (§7.1.5), and a client of another version is
+told the one that is spoken (§4.2.2).
 """
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
@@ -16,7 +18,9 @@ from portico.runner.pieces import Pieces
 
 if TYPE_CHECKING:
     from uvicorn._types import ASGIReceiveEvent, ASGISendEvent
+    from websockets.http11 import Request
 
+VERSION = "13"  # of the protocol (RFC 6455 §4.2.2)
 INVALID_TEXT = 1007
 ABNORMAL = 1006
 EXPECTATIONS = (
@@ -38,6 +42,18 @@ class FrameByFrame(WebSocketsSansIOProtocol):
             return
         self._pieces.feed(data)
         self._advance()
+
+    def handle_connect(self, event: Request) -> None:
+        if event.headers.get_all("Sec-WebSocket-Version") == [VERSION]:
+            super().handle_connect(event)
+            return
+        self.handshake_initiated = self.handshake_complete = self.close_sent = True
+        response = self.conn.reject(HTTPStatus.UPGRADE_REQUIRED, "this server speaks version 13\n")
+        response.headers["Upgrade"] = "websocket"
+        response.headers["Sec-WebSocket-Version"] = VERSION
+        self.conn.send_response(response)
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        self.transport.close()
 
     def _advance(self) -> None:
         while not self.read_paused and not self.transport.is_closing() and self._next():
