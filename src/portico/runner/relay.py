@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 import socket
 from collections.abc import Callable
 from typing import cast
@@ -69,11 +71,24 @@ class Side(asyncio.Protocol):
             other.transport.resume_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if exc is not None and self.other is not None:
+            self._pass_last_words()
         self.transport = None
         if self.other is not None:
             self.other.other = None
             self.other.end(broken=exc is not None)
             self.other = None
+
+    def _pass_last_words(self) -> None:
+        """Pass on what came before this side closed on what it was sent, such as an early answer.
+
+        The loop gives a connection up when writing to it fails, with that unread.
+        """
+        assert self.transport is not None
+        descriptor = self.transport.get_extra_info("socket").fileno()
+        with contextlib.suppress(OSError):  # nothing came, or the connection was reset
+            while data := os.read(descriptor, HIGH_WATER):
+                self.data_received(data)
 
     def end(self, broken: bool) -> None:
         """The other side is gone; `broken` says that it did not end in order."""
