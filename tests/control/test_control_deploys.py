@@ -10,7 +10,6 @@ import pytest
 from control_server import Server, decode, events, eventually, manifest, plain, running, web
 
 from portico.control.errors import StoreError
-from portico.control.manifests import NOT_SERVED
 from portico.images.base import BuildError, BuildLogSink
 from portico.runner.kinds import BUILDERS
 from portico.wire.api import (
@@ -171,20 +170,8 @@ def test_a_gpu_is_warned_about(server: Server) -> None:
     assert any(isinstance(event, Warned) and "on the CPU" in event.message for event in told)
 
 
-def test_kinds_that_no_container_serves_are_warned_about(server: Server) -> None:
-    app = server.create("shop")
-    spec = plain("flask")
-    spec = msgspec.structs.replace(spec, methods=(MethodSpec(web=WebSpec(kind="wsgi_app")),))
-    told = server.deploy(app.app_id, manifest(spec, web("hello")))
-    warned = [event.message for event in told if isinstance(event, Warned)]
-    assert len(warned) == 1
-    assert "flask is a wsgi_app" in warned[0]
-    assert isinstance(told[-1], Deployed)
-
-
-def test_every_kind_is_either_served_or_warned_about() -> None:
-    assert set(get_args(WebKind)) == set(BUILDERS) | NOT_SERVED
-    assert not NOT_SERVED & set(BUILDERS)
+def test_every_kind_is_served() -> None:
+    assert set(get_args(WebKind)) == set(BUILDERS)
 
 
 def test_a_recipe_that_is_refused_is_not_said_to_be_built(

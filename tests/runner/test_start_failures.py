@@ -173,3 +173,32 @@ def test_a_container_runs_on_python_3_10(tmp_path: Path, images: Images) -> None
             assert (await watcher.until_exit()).status == 0
 
     run(main())
+
+
+@pytest.mark.parametrize(
+    ("returned", "said"),
+    [
+        ("None", "f returned NoneType, which is no WSGI app: return the app object itself"),
+        ("asgi", "f returned an ASGI app (function): use @asgi_app instead of @wsgi_app"),
+        ("Asgi()", "f returned an ASGI app (Asgi): use @asgi_app instead of @wsgi_app"),
+    ],
+)
+def test_what_is_no_wsgi_app_is_said_with_what_to_do(
+    tmp_path: Path, bare: ImageEnvironment, returned: str, said: str
+) -> None:
+    code = f"""{HEAD}
+    async def asgi(scope, receive, send):
+        pass
+
+    class Asgi:
+        async def __call__(self, scope, receive, send):
+            pass
+
+    @app.function()
+    @portico.wsgi_app()
+    def f():
+        return {returned}
+    """
+    exit, _ = exit_of(tmp_path, bare, code, kind="wsgi_app")
+    assert exit.failure is not None
+    assert (exit.failure.phase, exit.failure.message) == ("app", said)

@@ -15,12 +15,8 @@ from portico.wire.manifest import (
     MethodSpec,
     NamedSecret,
     ParameterSpec,
-    WebKind,
 )
 from portico.wire.names import app_name_problem, environment_problem
-
-NOT_SERVED: frozenset[WebKind] = frozenset({"wsgi_app"})
-"""Kinds of web function that can be declared and that no container of this version serves."""
 
 
 def check(manifest: AppManifest, app_name: str) -> None:
@@ -73,12 +69,6 @@ def warnings(manifest: AppManifest) -> Iterator[str]:
             yield (
                 f"{function.name} asks for the GPU {function.gpu}, and this version of Portico gives out none: "
                 "it runs on the CPU"
-            )
-    for public, _, method in public_methods(manifest):
-        if method.web is not None and method.web.kind in NOT_SERVED:
-            yield (
-                f"{public} is a {method.web.kind}, which this version of Portico does not serve: "
-                "its requests get 503 (fastapi_endpoint, asgi_app and web_server are served)"
             )
 
 

@@ -167,6 +167,7 @@ class Container:
         return Accounts(
             inputs=self._inputs,
             websockets=self._websockets,
+            slots=self._spec.function.scaling.max_inputs,
             server_ended=self._server_ended,
             shared_because=network.shared_because if network is not None else "",
             network_helper=self._network.pid if self._network is not None else None,

@@ -5,13 +5,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
-from typing import Any
+from typing import Any, Protocol
 
 Message = MutableMapping[str, Any]
 
 
 class PeerGone(ConnectionError):
     """The other side of a WebSocket is gone; frameworks know the OSError it is."""
+
+
+class Closable(Protocol):
+    """A WebSocket that the container can close."""
+
+    async def close(self, code: int) -> None:
+        """Close with `code`, if it is open."""
 
 
 class OpenSocket:
@@ -46,16 +53,24 @@ class WebSockets:
     """Every open WebSocket of the container."""
 
     def __init__(self) -> None:
-        self._open: set[OpenSocket] = set()
+        self._open: set[Closable] = set()
+
+    def add(self, socket: Closable) -> None:
+        """`socket` may be open from here on."""
+        self._open.add(socket)
+
+    def discard(self, socket: Closable) -> None:
+        """`socket` is closed."""
+        self._open.discard(socket)
 
     @contextlib.contextmanager
     def opened(self, socket: OpenSocket) -> Iterator[OpenSocket]:
         """`socket` belongs to the open ones inside the block."""
-        self._open.add(socket)
+        self.add(socket)
         try:
             yield socket
         finally:
-            self._open.discard(socket)
+            self.discard(socket)
 
     async def close(self, code: int) -> None:
         """Close all of them with `code` (RFC 6455 §7.4)."""

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from portico.runner.failures import CannotServe
-from portico.runner.kinds import asgi_app, fastapi_endpoint, web_server
+from portico.runner.kinds import asgi_app, fastapi_endpoint, web_server, wsgi_app
 from portico.runner.kinds.base import Accounts, Builder, Endpoint, WebMethod
 
 BUILDERS: Mapping[str, Builder] = MappingProxyType(
     {
         "asgi_app": asgi_app.build,
         "fastapi_endpoint": fastapi_endpoint.build,
+        "wsgi_app": wsgi_app.build,
         "web_server": web_server.build,
     }
 )
@@ -20,10 +20,4 @@ BUILDERS: Mapping[str, Builder] = MappingProxyType(
 
 def build(method: WebMethod, accounts: Accounts) -> Endpoint:
     """The endpoint of `method`, by its kind."""
-    builder = BUILDERS.get(method.web.kind)
-    if builder is None:
-        known = ", ".join(BUILDERS)
-        raise CannotServe(
-            f"web functions of kind {method.web.kind} are not served yet; use {known}"
-        )
-    return builder(method, accounts)
+    return BUILDERS[method.web.kind](method, accounts)

@@ -22,13 +22,14 @@ class WebMethod(NamedTuple):
 class Accounts(NamedTuple):
     """The container around an endpoint: where it registers what it works on, and what it has to know.
 
-    `server_ended` takes the news that a server the endpoint depends on is gone, with the reason: the container
-    ends. `shared_because` says why the container has no network of its own, and `network_helper` is the process
-    that keeps the one it has.
+    `slots` is how many inputs come at once. `server_ended` takes the news that a server the endpoint depends on is
+    gone, with the reason: the container ends. `shared_because` says why the container has no network of its own, and
+    `network_helper` is the process that keeps the one it has.
     """
 
     inputs: Inputs
     websockets: WebSockets
+    slots: int
     server_ended: Callable[[str], None]
     shared_because: str = ""
     network_helper: int | None = None
