@@ -72,6 +72,7 @@ async def send(
     if number is not None:
         lines.append(f"x-portico-input: {number}")
         lines += [f"x-forwarded-for: {client}", f"x-forwarded-proto: {scheme}"]
+        lines += ["x-forwarded-host: container"]
     lines += ["host: container", *headers]
     if body:
         lines.append(f"content-length: {len(body)}")

@@ -109,6 +109,7 @@ def test_the_environ_tells_of_the_request_and_of_the_client(
                 "HTTP_X_TEXT": "caf\xe9",
                 "HTTP_X_FORWARDED_FOR": "192.0.2.7",
                 "HTTP_X_FORWARDED_PROTO": "https",
+                "HTTP_X_FORWARDED_HOST": "container",
                 "wsgi.url_scheme": "https",
                 "wsgi.multithread": True,
                 "wsgi.multiprocess": True,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from portico.runner.inputs import Input, Inputs
 from portico.runner.joining import JoiningTransport, joined
 from portico.runner.tracebacks import report
+from portico.runner.trailers import EXTENSION, TrailingSend
 from portico.runner.websockets import OpenSocket, PeerGone, WebSockets
 from portico.wire.container import INPUT_HEADER
 
@@ -28,6 +30,7 @@ class InputCancelled(Exception):
 
 def accounted(app: App, inputs: Inputs, websockets: WebSockets) -> App:
     """`app` with its inputs begun and ended in `inputs`. Every request passes here: keep it lean."""
+    server_of = functools.lru_cache(maxsize=256)(address_of)
 
     async def handle(scope: Scope, receive: Receive, send: Send) -> None:
         headers: list[tuple[bytes, bytes]] = scope["headers"]
@@ -35,8 +38,9 @@ def accounted(app: App, inputs: Inputs, websockets: WebSockets) -> App:
         current: Input | None = None
         if headers and headers[0][0] == INPUT_HEADER:
             # The order is the gateway's promise, and what a client sends comes behind it.
-            (_, digits), (_, client), (_, scheme) = headers[:3]
+            (_, digits), (_, client), (_, scheme), (_, host) = headers[:4]
             scope["client"] = (client.decode("latin-1"), 0)
+            scope["server"] = server_of(host, scheme)
             if scheme == b"https":
                 scope["scheme"] = SECURE[scope["type"]]
             current = inputs.begin(int(digits))
@@ -50,7 +54,8 @@ def accounted(app: App, inputs: Inputs, websockets: WebSockets) -> App:
                     await app(scope, receive, socket.send)
             elif transport is not None:
                 transport.expect_head()
-                await joined(app(scope, receive, send), transport)
+                scope["extensions"] = {EXTENSION: {}}
+                await joined(app(scope, receive, TrailingSend(send, transport)), transport)
             else:
                 await app(scope, receive, send)
         except asyncio.CancelledError:
@@ -74,6 +79,14 @@ def accounted(app: App, inputs: Inputs, websockets: WebSockets) -> App:
                 transport.release()
 
     return handle
+
+
+def address_of(host: bytes, scheme: bytes) -> tuple[str, int]:
+    """What a Host header says as ``scope["server"]``: name, and port or what the scheme has for one."""
+    name, colon, port = host.decode("latin-1").rpartition(":")
+    if colon and port.isdigit():
+        return name, int(port)
+    return host.decode("latin-1").removesuffix(":"), 443 if scheme == b"https" else 80
 
 
 async def refuse(scope: Scope, send: Send) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 from portico.wire.container import ENDED_HEADER
 
 MAX_JOINED = 64 * 1024  # bytes; more than this is written at once, so that backpressure is felt
+END_OF_CHUNKS = b"0\r\n\r\n"
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 END_OF_HEAD = b"\r\n\r\n"
 ENDED_LINE = b"%b\r\n" + ENDED_HEADER + b": %d" + END_OF_HEAD
@@ -31,6 +32,8 @@ class JoiningTransport:
         self._head: int | None = None
         self._head_is_next = False
         self._holding = False
+        self.trailers = b""
+        """Lines that go between the last chunk and the end, in the write that says that end."""
         # Asked for each request: straight to the transport rather than through `__getattr__`.
         self.is_closing: Callable[[], bool] = transport.is_closing
 
@@ -39,6 +42,8 @@ class JoiningTransport:
 
     def write(self, data: bytes) -> None:
         """Send, or hold."""
+        if self.trailers and data == END_OF_CHUNKS:
+            data = b"0\r\n%b\r\n" % self.trailers
         is_head = self._head_is_next and data != CONTINUE
         if is_head:
             self._head_is_next = False

@@ -17,7 +17,7 @@ from portico.wire.names import MAIN
 INPUT_HEADER = b"x-portico-input"
 """First header of every request the gateway sends to a container that reports the end of inputs: the input's
 number in decimal. The runner takes it out before the user's app sees the request. Right behind it come
-``x-forwarded-for``, with the client's address alone, and ``x-forwarded-proto``."""
+``x-forwarded-for``, with the client's address alone, ``x-forwarded-proto`` and ``x-forwarded-host``."""
 
 ENDED_HEADER = b"x-portico-ended"
 """Header of a response whose handler had ended when the head left, with the input's number: the slot is free with
