@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 from containers import Machine, address, run
@@ -156,6 +157,55 @@ def test_a_cancellation_of_the_users_own_is_an_error_of_theirs(
         async with Machine(tmp_path) as machine:
             _, watcher = await machine.ready(fastapi, APP, kind="asgi_app", max_inputs=9)
             assert (await get(address(watcher), "/own", number=5)).status == 500
+            await watcher.until_ended(5)
+
+    run(main())
+
+
+def test_what_loops_run_on_threads_holds_the_slot_and_has_one_thread_a_slot(
+    tmp_path: Path, bare: ImageEnvironment
+) -> None:
+    code = """
+        import asyncio, pathlib, threading, time, portico
+        app = portico.App("tests")
+        meeting = threading.Barrier(60)
+
+        def work(path):
+            if path == "/meet":
+                meeting.wait(20)
+                return
+            print("running")
+            while not pathlib.Path("go").exists():
+                time.sleep(0.005)
+
+        async def raw(scope, receive, send):
+            assert scope["type"] == "http"
+            await asyncio.to_thread(work, scope["path"])
+            await send({"type": "http.response.start", "status": 204, "headers": []})
+            await send({"type": "http.response.body", "body": b""})
+
+        @app.function()
+        @portico.asgi_app()
+        def f():
+            return raw
+    """
+
+    async def main() -> None:
+        async with Machine(tmp_path) as machine:
+            container, watcher = await machine.ready(bare, code, kind="asgi_app", max_inputs=60)
+            meeting = (get(address(watcher), "/meet", number=n) for n in range(100, 160))
+            assert {answer.status for answer in await asyncio.gather(*meeting)} == {204}
+            exchange = await send(address(watcher), number=5)
+            await machine.logs.until("running")
+            exchange.close()
+            container.cancel([5])
+            # What takes the grace a cancelled input has several times over is surely past it.
+            for number in range(200, 210):
+                container.probe([number])
+                await watcher.until_ended(number)
+                await asyncio.sleep(0.02)
+            assert 5 not in watcher.ended_inputs
+            (folder_of(machine) / "go").touch()
             await watcher.until_ended(5)
 
     run(main())

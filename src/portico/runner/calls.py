@@ -53,7 +53,7 @@ class Calls:
 
     async def _outcome(self, call: Call, current: Input) -> CallResult:
         try:
-            payload = await self._invoke(call, current)
+            payload = await self._invoke(call)
         except asyncio.CancelledError:
             if not current.cancelled:
                 raise
@@ -63,7 +63,7 @@ class Calls:
             return failure(call, error)
         return CallResult(input=call.input, call_id=call.call_id, ok=True, payload=payload)
 
-    async def _invoke(self, call: Call, current: Input) -> bytes:
+    async def _invoke(self, call: Call) -> bytes:
         target = self._targets.get(call.method)
         if target is None:
             raise LookupError(f"nothing here can be called as {call.method or 'a function'!r}")
@@ -74,11 +74,7 @@ class Calls:
         work = asyncio.get_running_loop().run_in_executor(
             self._threads, context.run, run_pickled, target, call.payload
         )
-        self._inputs.enter_thread(current)
-        try:
-            return await work
-        finally:
-            self._inputs.leave_thread(current)
+        return await work
 
 
 def run_pickled(target: Target, payload: bytes) -> bytes:

@@ -140,7 +140,7 @@ class Container:
                 self._loaded = LoadedFunction(spec.function, target)
             self._run_hooks(self._loaded.hooks.enter_snap)
             self._run_hooks(self._loaded.hooks.enter)
-        await_worker_threads(self._inputs)
+        await_worker_threads(self._inputs, self._loop)
         with self._phase("app"):
             accounts = self._accounts()
             for name, (function, web) in self._loaded.web.items():
@@ -182,13 +182,15 @@ class Container:
     def serve(self) -> int:
         """Take inputs until SIGTERM, then end in order. Returns the exit status."""
         self._loop.run_until_complete(self._serve())
-        failed = [hook for hook in self._loaded.hooks.exit if not self._put_away(hook)]
+        shutdowns = [endpoint.shutdown for endpoint in reversed(self._endpoints.values())]
+        hooks = [*shutdowns, *self._loaded.hooks.exit]
+        failed = [hook for hook in hooks if not self._put_away(hook)]
         self._loop.run_until_complete(self._control.close())
         self._loop.run_until_complete(self._loop.shutdown_asyncgens())
         return 1 if failed or self._lost_server else 0
 
     def _put_away(self, hook: Any) -> bool:
-        """Run one exit hook; what it raises is printed, for the other hooks have work of their own."""
+        """Run one hook of the end; what it raises is printed, for the others have work of their own."""
         try:
             self._run_hooks([hook])
         except BaseException as error:
@@ -214,8 +216,6 @@ class Container:
         for endpoint in self._endpoints.values():
             endpoint.refuse_new()
         await self._inputs.drained()
-        for endpoint in self._endpoints.values():
-            await endpoint.shutdown()
 
     def _received(self, message: Cancel | Probe | Call) -> None:
         if isinstance(message, Cancel):
