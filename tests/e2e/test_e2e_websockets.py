@@ -210,6 +210,7 @@ def test_compression_is_agreed_end_to_end_and_the_limit_counts_what_is_on_the_wi
         ("own", close(4321, "später"), 4321, "später"),
         ("none", close(), 1005, ""),
     ],
+    ids=["plain", "own", "none"],
 )
 def test_the_server_learns_the_clients_code_and_reason(
     echo: Echo, tag: str, end: bytes, code: int, reason: str
