@@ -163,6 +163,76 @@ if __name__ == "__main__":
 """
 
 
+FLASK_SOCK = """
+import modal
+
+app = modal.App("sockets-flask")
+image = modal.Image.debian_slim().pip_install("flask", "flask-sock")
+
+def serve():
+    import json, os
+    from flask import Flask, Response, abort, request
+    from flask_sock import Sock
+    from simple_websocket import ConnectionClosed
+
+    web = Flask(__name__)
+    web.config["SOCK_SERVER_OPTIONS"] = {"subprotocols": ["superchat"]}
+    sock = Sock(web)
+
+    @web.before_request
+    def refuse():
+        if request.path == "/refuse":
+            abort(403)
+        if request.path == "/deny":
+            return Response("closed on sundays", 451, {"x-why": "sunday"})
+
+    @web.get("/version")
+    def version():
+        return "1"
+
+    @sock.route("/talk")
+    def talk(socket):
+        query = request.query_string.decode()
+        try:
+            while True:
+                data = socket.receive()
+                word, _, rest = (data if isinstance(data, str) else "").partition(" ")
+                if word == "who":
+                    socket.send(json.dumps({
+                        "query": query,
+                        "cookies": dict(request.cookies),
+                        "headers": [
+                            (name.lower(), one)
+                            for name, value in request.headers.items()
+                            for one in value.split(",")  # WSGI joins what is repeated
+                        ],
+                        "client": request.remote_addr,
+                        "scheme": request.scheme.replace("http", "ws"),
+                        "pid": os.getpid(),
+                        "input": modal.current_input_id(),
+                    }))
+                elif word == "close":
+                    code, _, reason = rest.partition(" ")
+                    socket.close(int(code), reason)
+                elif word == "send":
+                    socket.send(os.urandom(int(rest)))
+                elif word == "flood":
+                    try:
+                        while True:
+                            socket.send(bytes(65536))
+                    finally:
+                        print("flooded", query, flush=True)
+                elif word == "crash":
+                    os._exit(3)
+                else:
+                    socket.send(data)
+        except ConnectionClosed as end:
+            print("closed", query, int(end.reason), end.message or "", flush=True)
+
+    return web
+"""
+
+
 def script(source: str, web: str) -> str:
     """A whole script: the functions behind what they serve."""
     head, main, tail = source.partition('\nif __name__ == "__main__"')
@@ -171,6 +241,7 @@ def script(source: str, web: str) -> str:
 
 ECHOES = {
     "asgi": ("sockets-asgi", script(ASGI, "asgi_app()")),
+    "wsgi": ("sockets-flask", script(FLASK_SOCK, "wsgi_app()")),
     "web_server": ("sockets-aiohttp", script(AIOHTTP, "web_server(8000, startup_timeout=30)")),
 }
 """The app's name and its script, by kind."""
