@@ -15,6 +15,7 @@ from benchmarks.processes import checked
 
 REQUIREMENT = "autobahntestsuite==25.10.1"
 PATIENCE = 3600.0  # seconds for the cases of one group
+REFUSED = "failed ("
 RUN = """
 import site, sys
 site.addsitedir(sys.argv[1])
@@ -74,9 +75,11 @@ class Fuzzer:
             )
         except subprocess.TimeoutExpired:
             raise MeasurementError(f"the cases {', '.join(cases)} did not end") from None
+        said = (done.stdout + done.stderr).decode(errors="replace")
         index = folder / "reports" / "index.json"
-        if done.returncode != 0 or not index.exists():
-            raise MeasurementError(f"the fuzzer failed:\n{done.stderr.decode(errors='replace')}")
+        # It ends in order, without the cases to come, where a connection is refused.
+        if done.returncode != 0 or not index.exists() or REFUSED in said:
+            raise MeasurementError(f"the fuzzer failed:\n{said[-1000:]}")
         return counted(json.loads(index.read_text("utf-8")).get("server", {}))
 
 
