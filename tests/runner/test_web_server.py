@@ -278,6 +278,22 @@ def test_a_stop_lets_the_server_end_in_order(tmp_path: Path, bare: ImageEnvironm
 
 
 @own_network
+def test_a_container_that_loses_its_network_ends_and_says_so(
+    tmp_path: Path, bare: ImageEnvironment
+) -> None:
+    async def main() -> None:
+        async with Machine(tmp_path) as machine:
+            container, watcher = await machine.ready(bare, server(), kind="web_server", web=web())
+            assert container.pid is not None
+            (pasta,) = (pid for pid in children(container.pid) if b"pasta" in command(pid))
+            os.kill(pasta, signal.SIGKILL)
+            assert (await watcher.until_exit()).status == 1
+            await machine.logs.until("the helper of the container's network has ended")
+
+    run(main())
+
+
+@own_network
 def test_nothing_of_the_network_outlives_its_container(
     tmp_path: Path, bare: ImageEnvironment
 ) -> None:
@@ -294,6 +310,10 @@ def test_nothing_of_the_network_outlives_its_container(
             await until_gone(*helpers)
 
     run(main())
+
+
+def command(pid: int) -> bytes:
+    return Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
 def children(pid: int) -> list[int]:

@@ -162,6 +162,19 @@ class Container:
         if network is not None and network.helper:
             self._network = enter_own_network(network)
 
+    def _watch_network(self) -> None:
+        """Without its helper a container reaches nobody any more, and should be replaced."""
+        if self._network is None:
+            return
+        helper = os.pidfd_open(self._network.pid)
+
+        def ended() -> None:
+            self._loop.remove_reader(helper)
+            os.close(helper)
+            self._server_ended("the helper of the container's network has ended")
+
+        self._loop.add_reader(helper, ended)
+
     def _accounts(self) -> Accounts:
         network = self._start.network
         return Accounts(
@@ -174,7 +187,9 @@ class Container:
         )
 
     def _server_ended(self, reason: str) -> None:
-        """A server that the user's function has started is gone: so is what this container is for."""
+        """What this container is for is gone: a server that the user's function has started, or the network."""
+        if self._lost_server or self._stopping.is_set():
+            return
         print(reason, file=sys.stderr, flush=True)
         self._lost_server = True
         self._stopping.set()
@@ -209,6 +224,7 @@ class Container:
     async def _serve(self) -> None:
         self._loop.add_signal_handler(signal.SIGTERM, self._stopping.set)
         await self._control.connect(self._socket)
+        self._watch_network()
         timings = {phase: round(spent, 2) for phase, spent in self._timings.items()}
         self._control.send(Ready(addresses=self._addresses, timings=timings))
         await self._stopping.wait()

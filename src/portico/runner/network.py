@@ -14,6 +14,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
 from portico.runner.failures import CannotServe
 from portico.wire.container import Network
@@ -35,31 +36,34 @@ def enter_own_network(network: Network) -> subprocess.Popen[bytes]:
     Returns the helper, whose standard input must stay open for as long as the network is needed. Raises
     `CannotServe`.
     """
-    process = subprocess.Popen(
-        [*network.helper, *HOLDER],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,  # signals to the container's group are for the user's server
-    )
-    try:
-        _await_holder(process)
-        _join(_holder(process.pid), network.resolver)
-    except OSError as error:
-        process.kill()
-        raise CannotServe(f"the container cannot have a network of its own: {error}") from error
+    # A file, because a pipe that nobody reads would one day stop whoever writes to it.
+    with tempfile.TemporaryFile() as said:
+        process = subprocess.Popen(
+            [*network.helper, *HOLDER],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=said,
+            start_new_session=True,  # signals to the container's group are for the user's server
+        )
+        try:
+            _await_holder(process, said)
+            _join(_holder(process.pid), network.resolver)
+        except OSError as error:
+            process.kill()
+            raise CannotServe(f"the container cannot have a network of its own: {error}") from error
     return process
 
 
-def _await_holder(process: subprocess.Popen[bytes]) -> None:
+def _await_holder(process: subprocess.Popen[bytes], said: IO[bytes]) -> None:
     assert process.stdout is not None
-    assert process.stderr is not None
     ready, _, _ = select.select([process.stdout], [], [], PATIENCE)
     if ready and process.stdout.readline():
         return
     process.kill()
-    said = process.stderr.read().decode("utf-8", "replace").strip()
-    raise OSError(said or f"its helper was not ready within {PATIENCE:g} seconds")
+    process.wait()
+    said.seek(0)
+    words = said.read().decode("utf-8", "replace").strip()
+    raise OSError(words or f"its helper was not ready within {PATIENCE:g} seconds")
 
 
 def _holder(helper: int) -> int:
