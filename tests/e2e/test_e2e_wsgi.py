@@ -163,8 +163,8 @@ def test_a_flask_exception_is_flasks_500_and_its_traceback_is_in_the_log(
 
 def test_flask_sock_echoes_text_bytes_and_two_mebibytes(flask: Deployed) -> None:
     url = flask.url("more").replace("http://", "ws://")
-    with connect(f"{url}/talk", proxy=None, max_size=None) as one:
-        with connect(f"{url}/talk", proxy=None, max_size=None) as two:
+    with connect(f"{url}/talk", proxy=None, max_size=None, compression=None) as one:
+        with connect(f"{url}/talk", proxy=None, max_size=None, compression=None) as two:
             for message in ("text ü", b"\0bytes", "x" * (2 << 20), b"y" * (2 << 20)):
                 for socket in (one, two):
                     socket.send(message)

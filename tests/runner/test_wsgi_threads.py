@@ -121,10 +121,7 @@ def test_an_input_cancelled_before_a_thread_is_free_never_runs(
             first = await send(address(watcher), "/stuck", number=1)
             await machine.logs.until("running")
             second = await send(address(watcher), "/hello", number=2)
-            container.probe([2])
-            await watcher.until_ended(2)  # it is not there yet, or ...
-            watcher.ended_inputs.clear()
-            while not watcher.ended_inputs:  # ... it is, as soon as a probe finds it running
+            while True:  # until a probe finds it running, for all that it has no thread
                 container.probe([2, 99])
                 await watcher.until_ended(99)
                 if watcher.ended_inputs == [99]:
@@ -301,5 +298,71 @@ def test_the_app_of_a_class_is_built_once_and_its_instance_is_there(
             container.stop(20)
             assert (await watcher.until_exit()).status == 0
             assert "4 then exit" in machine.logs.text()
+
+    run(main())
+
+
+def test_an_input_waits_for_a_thread_where_the_system_gives_no_further_one(
+    tmp_path: Path, bare: ImageEnvironment
+) -> None:
+    handlers = """
+        def exhaust(environ, start):
+            def refuse(self):
+                raise RuntimeError("can't start new thread")
+
+            threading.Thread.start = refuse
+            return hello(environ, start)
+    """
+
+    async def main() -> None:
+        async with Machine(tmp_path) as machine:
+            _, watcher = await serving(machine, bare, HANDLERS, handlers)
+            assert (await get(address(watcher), "/exhaust", number=1)).status == 200
+            first = await send(address(watcher), "/stuck", number=2)
+            await machine.logs.until("running")
+            second = await send(address(watcher), "/hello", number=3)
+            (folder_of(machine) / "go").touch()
+            assert (await first.response()).body == b"done"
+            response = await second.response()
+            assert (response.body, response.ended) == (b"hello", True)
+            first.close()
+            second.close()
+
+    run(main())
+
+
+def test_an_input_that_gets_no_descriptor_is_refused_and_ends(
+    tmp_path: Path, bare: ImageEnvironment
+) -> None:
+    handlers = """
+        import os
+
+        def fill(environ, start):
+            soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+            most = max(map(int, os.listdir("/dev/fd"))) + 8
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+            global kept
+            kept = []
+            try:
+                while True:
+                    kept.append(os.dup(0))
+            except OSError:
+                return hello(environ, start)
+    """
+    upgrade = (
+        b"GET /hello HTTP/1.1\r\nx-portico-input: 2\r\nx-forwarded-for: 192.0.2.1\r\n"
+        b"x-forwarded-proto: http\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n"
+    )
+
+    async def main() -> None:
+        async with Machine(tmp_path) as machine:
+            _, watcher = await serving(machine, bare, HANDLERS, handlers)
+            exchange = await send(address(watcher), "/fill", number=1)
+            assert (await exchange.response()).status == 200
+            exchange.writer.write(upgrade)  # needs a descriptor more, for the app
+            assert (await exchange.response()).status == 503
+            await watcher.until_ended(2)
+            await machine.logs.until("Too many open files")
+            exchange.close()
 
     run(main())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,13 @@ HANDLERS = """
             socket.close(4001, "as you wish")
         except simple_websocket.ConnectionClosed as closed:
             print("left with", int(closed.reason))
+        return []
+
+    def pour(environ, start):
+        socket = simple_websocket.Server(environ)
+        for _ in range(20):
+            socket.send(b"x" * (2 << 20))
+        socket.receive()
         return []
 
     def refuse(environ, start):
@@ -75,6 +83,7 @@ def dial(path: str | None, number: int, target: str = "echo") -> unix_connect:
         },
         max_size=None,
         create_connection=GatewayConnection,
+        compression=None,  # what is large here is large on the wire
     )
 
 
@@ -158,5 +167,46 @@ def test_open_sockets_are_closed_with_1001_at_sigterm(
                 container.stop(20)
                 assert await code_of(socket) == (1001, "")
             assert (await watcher.until_exit()).status == 0
+
+    run(main())
+
+
+def test_pongs_do_not_get_into_the_middle_of_a_message(
+    tmp_path: Path, image: ImageEnvironment
+) -> None:
+    async def main() -> None:
+        async with Machine(tmp_path) as machine:
+            _, watcher = await serving(machine, image, HANDLERS)
+            async with dial(address(watcher).path, 1, "pour") as socket:
+
+                async def ping() -> None:
+                    while True:
+                        await socket.ping()
+                        await asyncio.sleep(0)
+
+                pinging = asyncio.create_task(ping())
+                for _ in range(20):
+                    assert await asyncio.wait_for(socket.recv(), 20) == b"x" * (2 << 20)
+                pinging.cancel()
+                await socket.send("enough")
+
+    run(main())
+
+
+def test_a_close_reaches_a_client_that_is_still_writing(
+    tmp_path: Path, image: ImageEnvironment
+) -> None:
+    async def main() -> None:
+        async with Machine(tmp_path) as machine:
+            _, watcher = await serving(machine, image, HANDLERS)
+            path = address(watcher).path
+            for number in range(1, 4):
+                async with dial(path, number) as socket:
+                    await socket.send("leave")
+                    with contextlib.suppress(ConnectionClosed):
+                        while True:
+                            await socket.ping()
+                    assert socket.close_code == 4001
+                await watcher.until_ended(number)
 
     run(main())

@@ -10,6 +10,7 @@ import time
 from email.utils import formatdate
 
 from portico.runner.inputs import Inputs
+from portico.runner.tracebacks import report
 from portico.runner.websockets import WebSockets
 from portico.runner.wsgi.connection import BadRequest, ClientGone, Connection, Request
 from portico.runner.wsgi.environ import lasting_environ
@@ -144,15 +145,23 @@ class WsgiEndpoint:
         self._stop_waiting(connection)
         if self._draining:
             request.keep_alive = False
-        exchange = Exchange(
-            self._app, connection, request, current, self._lasting, self._now, self._over
-        )
+        try:
+            exchange = Exchange(
+                self._app, connection, request, current, self._lasting, self._now, self._over
+            )
+            self._workers.submit(functools.partial(context.run, exchange.run))
+        except (OSError, RuntimeError) as error:  # no descriptor, or no thread, is left
+            report(error)
+            connection.answer(GONE)
+            connection.close()
+            if current is not None:
+                self._inputs.end(current.number)
+            return
         self._running.add(exchange)
         if exchange.takeover is not None:
             self._websockets.add(exchange.takeover)
         elif self._looking is None:
             self._looking = self._loop.call_later(LOOK_INTERVAL, self._look)
-        self._workers.submit(functools.partial(context.run, exchange.run))
 
     def _over(self, exchange: Exchange) -> None:
         """On the exchange's thread: the loop has to know."""

@@ -10,10 +10,12 @@ import contextlib
 import os
 import socket
 import threading
+import time
 from typing import Any
 
 SOCKET_KEY = "gunicorn.socket"
 CLOSE_PATIENCE = 1.0  # seconds for the closing handshake, once the app has returned
+RECEIVE = 64 * 1024  # bytes
 CLOSE_FRAME = 0x88  # first byte: a close frame, final (RFC 6455 §5.2)
 
 
@@ -27,6 +29,8 @@ class TakenSocket(socket.socket):
         self.used = False
         self.said_close = False
         self.closed = threading.Event()
+        # A large write waits for room part by part, and a pong from the library's own thread would get in between.
+        self._whole = threading.Lock()
 
     def send(self, data: Any, flags: int = 0) -> int:
         """All of `data`: callers that know blocking sockets do not look at the number."""
@@ -38,12 +42,14 @@ class TakenSocket(socket.socket):
         self.used = True
         view = memoryview(data).cast("B")
         self.said_close = self.said_close or (len(view) > 0 and view[0] == CLOSE_FRAME)
-        super().sendall(view, flags)
+        with self._whole:
+            super().sendall(view, flags)
 
     def sendmsg(self, buffers: Any, *more: Any) -> int:
         """As `socket.sendmsg`."""
         self.used = True
-        return super().sendmsg(buffers, *more)
+        with self._whole:
+            return super().sendmsg(buffers, *more)
 
     def dup(self) -> TakenSocket:
         """As `socket.dup`; what is done with the new one is not known here."""
@@ -96,3 +102,18 @@ class Takeover:
             frame = bytes((CLOSE_FRAME, 2)) + self._code.to_bytes(2, "big")
             with contextlib.suppress(OSError):
                 self._connection.sendall(frame)
+        self._linger()
+
+    def _linger(self) -> None:
+        """Say that nothing more comes, and read what still does, for a moment.
+
+        A connection that is closed with something unread breaks under the writes of its other side, which then
+        gives up what it has not read itself: the last messages and the close frame (compare RFC 9112 §9.6).
+        """
+        deadline = time.monotonic() + CLOSE_PATIENCE
+        with contextlib.suppress(OSError):
+            self._connection.shutdown(socket.SHUT_WR)
+            while (left := deadline - time.monotonic()) > 0:
+                self._connection.settimeout(left)
+                if not self._connection.recv(RECEIVE):
+                    return

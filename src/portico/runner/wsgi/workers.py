@@ -23,13 +23,24 @@ class Workers:
         self._queue: SimpleQueue[Work | None] = SimpleQueue()
 
     def submit(self, work: Work) -> None:
-        """Run `work`, which raises nothing, on a thread; the caller says when it is `done`."""
+        """Run `work`, which raises nothing, on a thread; the caller says when it is `done`.
+
+        Raises RuntimeError where the system gives no thread and there is none to wait for.
+        """
+        if self._count < min(self._busy + 1, self._most):
+            self._start()
         self._busy += 1
-        if self._count < min(self._busy, self._most):
-            self._count += 1
-            name = f"portico-wsgi-{self._count}"
-            threading.Thread(target=self._run, name=name, daemon=True).start()
         self._queue.put(work)
+
+    def _start(self) -> None:
+        name = f"portico-wsgi-{self._count + 1}"
+        try:
+            threading.Thread(target=self._run, name=name, daemon=True).start()
+        except RuntimeError:
+            if not self._count:
+                raise
+            return  # the work waits for one of the threads there are
+        self._count += 1
 
     def done(self) -> None:
         """Some work is over."""
