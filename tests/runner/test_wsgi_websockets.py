@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -189,24 +188,5 @@ def test_pongs_do_not_get_into_the_middle_of_a_message(
                     assert await asyncio.wait_for(socket.recv(), 20) == b"x" * (2 << 20)
                 pinging.cancel()
                 await socket.send("enough")
-
-    run(main())
-
-
-def test_a_close_reaches_a_client_that_is_still_writing(
-    tmp_path: Path, image: ImageEnvironment
-) -> None:
-    async def main() -> None:
-        async with Machine(tmp_path) as machine:
-            _, watcher = await serving(machine, image, HANDLERS)
-            path = address(watcher).path
-            for number in range(1, 4):
-                async with dial(path, number) as socket:
-                    await socket.send("leave")
-                    with contextlib.suppress(ConnectionClosed):
-                        while True:
-                            await socket.ping()
-                    assert socket.close_code == 4001
-                await watcher.until_ended(number)
 
     run(main())

@@ -10,12 +10,10 @@ import contextlib
 import os
 import socket
 import threading
-import time
 from typing import Any
 
 SOCKET_KEY = "gunicorn.socket"
 CLOSE_PATIENCE = 1.0  # seconds for the closing handshake, once the app has returned
-RECEIVE = 64 * 1024  # bytes
 CLOSE_FRAME = 0x88  # first byte: a close frame, final (RFC 6455 §5.2)
 
 
@@ -102,18 +100,3 @@ class Takeover:
             frame = bytes((CLOSE_FRAME, 2)) + self._code.to_bytes(2, "big")
             with contextlib.suppress(OSError):
                 self._connection.sendall(frame)
-        self._linger()
-
-    def _linger(self) -> None:
-        """Say that nothing more comes, and read what still does, for a moment.
-
-        A connection that is closed with something unread breaks under the writes of its other side, which then
-        gives up what it has not read itself: the last messages and the close frame (compare RFC 9112 §9.6).
-        """
-        deadline = time.monotonic() + CLOSE_PATIENCE
-        with contextlib.suppress(OSError):
-            self._connection.shutdown(socket.SHUT_WR)
-            while (left := deadline - time.monotonic()) > 0:
-                self._connection.settimeout(left)
-                if not self._connection.recv(RECEIVE):
-                    return
