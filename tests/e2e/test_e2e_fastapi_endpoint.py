@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 import pytest
-from driver import Deployed, Portico, client, get, post, until
+from driver import DEADLINE, Deployed, Portico, client, get, post
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "TRACE")
 VERBS = """
@@ -27,7 +27,8 @@ VERBS = """
 FEATURES = """
     from __future__ import annotations
 
-    import asyncio
+    import time
+    from pathlib import Path
     from typing import Annotated, Optional
 
     import modal
@@ -84,14 +85,31 @@ FEATURES = """
         response.set_cookie("kind", kind)
         raise LookupError(f"no kind {kind}")
 
-    @app.function(allow_concurrent_inputs=4)
-    @modal.fastapi_endpoint(method="POST")
-    async def later(tasks: BackgroundTasks):
-        async def work():
-            await asyncio.sleep(0.2)
-            print("worked")
-        tasks.add_task(work)
-        return "soon"
+    ended = 0
+
+    def end_at(gate: str):
+        global ended
+        while not Path(gate).exists():
+            time.sleep(0.01)
+        ended += 1
+
+    def ending(gate: str):
+        yield
+        end_at(gate)
+
+    @app.function(max_containers=1)
+    @modal.fastapi_endpoint()
+    def with_a_task(gate: str, tasks: BackgroundTasks):
+        tasks.add_task(end_at, gate)
+        return ended
+
+    @app.function(max_containers=1)
+    @modal.fastapi_endpoint()
+    def with_a_dependency(gate: str, _: Annotated[None, Depends(ending)]):
+        return ended
+
+    class Sale(BaseModel):
+        amount: int
 
     @app.cls(allow_concurrent_inputs=4)
     class Till:
@@ -100,8 +118,8 @@ FEATURES = """
             self.total = 100
 
         @modal.fastapi_endpoint(method="POST")
-        async def add(self, amount: int):
-            self.total += amount
+        async def add(self, sale: Sale):
+            self.total += sale.amount
             return self.total
 
         @modal.fastapi_endpoint(docs=True, label="till-total")
@@ -164,26 +182,23 @@ def test_responses_of_every_class_pass(features: Deployed, server: Portico) -> N
     assert "raise LookupError(f" in server.until_logged("features", "LookupError: no kind odd")
 
 
-def test_a_background_task_runs_after_the_answer_and_holds_the_input(
-    features: Deployed, server: Portico
+@pytest.mark.parametrize("name", ["with_a_task", "with_a_dependency"])
+def test_what_runs_on_a_thread_after_the_answer_holds_the_slot(
+    features: Deployed, server: Portico, tmp_path: Path, name: str
 ) -> None:
-    assert post(features.url("later")).json() == "soon"
-    until(
-        lambda: (
-            "worked" in server.logs("features")
-            or [c for c in server.containers("features", "later") if c["running"] == 1]
-        ),
-        "the task's input",
-    )
-    server.until_logged("features", "worked")
-    until(
-        lambda: all(c["running"] == 0 for c in server.containers("features", "later")),
-        "the end of the input",
-    )
+    gate = tmp_path / "gate"
+    url, parameters = features.url(name), {"gate": str(gate)}
+    assert get(url, params=parameters).json() == 0
+    with ThreadPoolExecutor(1) as pool:
+        second = pool.submit(get, url, params=parameters)
+        assert not wait([second], 0.5).done
+        assert [c["running"] for c in server.containers("features", name)] == [1]
+        gate.touch()
+        assert second.result(DEADLINE).json() == 1
 
 
 def test_endpoints_of_a_class_share_what_enter_has_set_up(features: Deployed) -> None:
-    assert post(features.url("Till.add"), params={"amount": 5}).json() == 105
+    assert post(features.url("Till.add"), json={"amount": 5}).json() == 105
     assert get(features.url("Till.total_now")).json() == 105
     assert "till-total" in features.urls["Till.total_now"][0]
 
@@ -210,8 +225,8 @@ def test_a_preflight_wakes_the_function_and_lets_any_origin_in(own: Portico) -> 
 
         @app.function()
         @modal.fastapi_endpoint(method="PUT")
-        def put_it():
-            return "put"
+        def put_it(x: int = 1):
+            return 1 // x
         """,
     )
     origin = {"origin": "https://shop.example"}
@@ -224,9 +239,12 @@ def test_a_preflight_wakes_the_function_and_lets_any_origin_in(own: Portico) -> 
     with client() as http:
         preflight = http.options(app.url("put_it"), headers=asked)
         simple = http.put(app.url("put_it"), headers=origin)
+        invalid = http.put(app.url("put_it"), headers=origin, params={"x": "one"})
+        broken = http.put(app.url("put_it"), headers=origin, params={"x": 0})
         plain = http.put(app.url("put_it"))
     assert preflight.status_code == 200
-    for answer in (preflight, simple):
+    assert (invalid.status_code, broken.status_code) == (422, 500)
+    for answer in (preflight, simple, invalid, broken):  # a script has to see its errors, too
         assert answer.headers["access-control-allow-origin"] == "https://shop.example"
         assert answer.headers["access-control-allow-credentials"] == "true"
     assert "PUT" in preflight.headers["access-control-allow-methods"]

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from portico.runner.asgi import App
 from portico.runner.failures import CannotServe
 from portico.runner.kinds.base import Accounts, Endpoint, WebMethod
 from portico.runner.serving import AsgiEndpoint
-
-if TYPE_CHECKING:
-    from fastapi import FastAPI
 
 MISSING = (
     "@fastapi_endpoint needs FastAPI, and the function's image has none: add "
@@ -22,7 +18,7 @@ def build(method: WebMethod, accounts: Accounts) -> Endpoint:
     return AsgiEndpoint(fastapi_app(method), accounts.inputs, accounts.websockets)
 
 
-def fastapi_app(method: WebMethod) -> FastAPI:
+def fastapi_app(method: WebMethod) -> App:
     """The app around `method`: route ``/``, CORS open to any origin with credentials, docs where asked for.
 
     Raises `CannotServe` where the image has no FastAPI.
@@ -41,13 +37,14 @@ def fastapi_app(method: WebMethod) -> FastAPI:
         docs_url="/docs" if docs else None,
         redoc_url="/redoc" if docs else None,
     )
-    app.add_middleware(
-        CORSMiddleware,
+    app.add_api_route("/", method.target, methods=[method.web.method])
+    return CORSMiddleware(
+        # Around the app and not one of its own middlewares, which the 500 for an exception does not pass: without
+        # the headers a browser would hide from the page's script what went wrong.
+        app,
         # A wildcard is not valid next to credentials, so the origin that asks is the one that is allowed.
         allow_origin_regex=".*",
         allow_credentials=True,
         allow_methods=["*"],
         allow_headers=["*"],
     )
-    app.add_api_route("/", method.target, methods=[method.web.method])
-    return app
