@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from driver import DEADLINE, Deployed, Portico, client, get
+from driver import DEADLINE, Deployed, Portico, client, get, until
 
 FRAMEWORKS = """
     import modal
@@ -191,6 +191,23 @@ FRAMEWORKS = """
     def silent():
         return ignores_lifespan
 
+    async def shouts(scope, receive, send):
+        if scope["type"] == "lifespan":
+            return
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        more = True
+        while more:
+            message = await receive()
+            more = message["more_body"]
+            body = message["body"].upper()
+            await send({"type": "http.response.body", "body": body, "more_body": True})
+        print("then came", (await receive())["type"])
+
+    @app.function(**many)
+    @modal.asgi_app()
+    def shouting():
+        return shouts
+
     @app.cls(**many)
     class Counter:
         @modal.enter()
@@ -229,6 +246,15 @@ def test_starlette_has_state_streams_and_mounts(web: Deployed) -> None:
         moved = http.get(f"{url}/inner")
         assert (moved.status_code, moved.headers["location"]) == (307, f"{url}/inner/")
         assert http.get(f"{url}/inner/").json() == f"{url}/inner/"
+
+
+def test_a_redirect_leads_to_the_host_and_port_that_were_asked(
+    web: Deployed, server: Portico
+) -> None:
+    url = web.urls["starlette"][0]
+    host = url.removeprefix("http://")
+    moved = get(f"{server.web_url}/inner", headers={"host": host})
+    assert (moved.status_code, moved.headers["location"]) == (307, f"{url}/inner/")
 
 
 def test_fastapi_has_sub_apps_and_static_files(web: Deployed) -> None:
@@ -297,6 +323,28 @@ def test_a_bare_app_without_lifespan_sees_the_raw_path_and_sends_trailers(
     connection.close()
     raw = exchange(web.url(name), b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
     assert raw.endswith(b"\r\n0\r\nx-sum: 7\r\n\r\n")
+
+
+def test_a_bare_app_gets_a_body_piece_by_piece_and_then_the_clients_leaving(
+    web: Deployed, server: Portico
+) -> None:
+    where = urlsplit(web.url("shouting"))
+    with socket.create_connection((where.hostname, where.port), DEADLINE) as connection:
+        answer = connection.makefile("rb")
+        connection.sendall(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
+        for piece in (b"ebb", b"tide"):  # the second is sent when the first has been answered
+            connection.sendall(b"%x\r\n%b\r\n" % (len(piece), piece))
+            while piece.upper() not in (line := answer.readline()):
+                assert line, "the answer ended"
+        connection.sendall(b"0\r\n\r\n")
+        assert [c["running"] for c in server.containers("frameworks", "shouting")] == [1]
+        connection.shutdown(socket.SHUT_RDWR)
+        answer.close()
+    server.until_logged("frameworks", "then came http.disconnect")
+    until(
+        lambda: [c["running"] for c in server.containers("frameworks", "shouting")] == [0],
+        "the end of the input",
+    )
 
 
 def exchange(url: str, request: bytes) -> bytes:
