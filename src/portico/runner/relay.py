@@ -121,7 +121,7 @@ class Front(Side):
     def __init__(self, relay: Relay) -> None:
         super().__init__()
         self._relay = relay
-        self._early: list[bytes] = []
+        self._early = bytearray()
         self._dialling: asyncio.Task[None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -133,9 +133,10 @@ class Front(Side):
         if self.other is not None:
             super().data_received(data)
             return
-        # Pausing before the first bytes would be simpler, and uvloop starts to read all the same.
-        self._early.append(data)
-        if self.transport is not None:
+        # Read on as long as it is little: a gateway that has given up is noticed by its end of stream alone, and
+        # a server with a full backlog accepts, or is given up, only after minutes.
+        self._early += data
+        if len(self._early) > HIGH_WATER and self.transport is not None:
             self.transport.pause_reading()
 
     async def _dial(self) -> None:
@@ -156,15 +157,19 @@ class Front(Side):
             return
         self.other, back.other = back, self
         if self._early:
-            super().data_received(b"".join(self._early))
-            self._early.clear()
+            early, self._early = bytes(self._early), bytearray()
             self.transport.resume_reading()
+            super().data_received(early)  # which pauses it again where the server is slow to read
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._relay.fronts.discard(self)
         if self._dialling is not None:
             self._dialling.cancel()
         super().connection_lost(exc)
+
+    def end(self, broken: bool) -> None:
+        """The server is gone: what it said is sent on, however it went."""
+        self.close()
 
     def close(self) -> None:
         """Send what is buffered, then close."""
