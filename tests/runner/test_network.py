@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
 
+from containers import DEADLINE
+from portico.runner import network
+from portico.runner.failures import CannotServe
 from portico.runner.network import reachable_names
+from portico.wire.container import Network
 
 
 @pytest.mark.parametrize(
@@ -30,3 +35,13 @@ def test_only_a_resolver_on_the_loopback_is_replaced(
 
 def test_a_machine_without_resolv_conf_has_its_resolver_on_the_loopback(tmp_path: Path) -> None:
     assert reachable_names(tmp_path / "none", "10.0.0.1") == "nameserver 10.0.0.1\n"
+
+
+def test_a_helper_that_hangs_is_given_up_with_all_that_it_runs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(network, "PATIENCE", 0.2)
+    began = time.monotonic()
+    with pytest.raises(CannotServe, match="not ready within 0.2 seconds"):
+        network.enter_own_network(Network(helper=("sh", "-c", f"sleep {3 * DEADLINE}; true")))
+    assert time.monotonic() - began < DEADLINE

@@ -296,6 +296,24 @@ def test_nothing_of_the_network_outlives_its_container(
     run(main())
 
 
+@own_network
+def test_a_container_that_has_lost_its_way_out_ends_and_says_so(
+    tmp_path: Path, bare: ImageEnvironment
+) -> None:
+    async def main() -> None:
+        async with Machine(tmp_path) as machine:
+            container, watcher = await machine.ready(bare, server(), kind="web_server", web=web())
+            assert container.pid is not None
+            for child in children(container.pid):
+                if b"--config-net" in Path(f"/proc/{child}/cmdline").read_bytes():
+                    os.kill(child, signal.SIGKILL)
+            assert (await watcher.until_exit()).status == 1
+            await machine.logs.until("the container's network has ended")
+            await machine.logs.until("told to end")
+
+    run(main())
+
+
 def children(pid: int) -> list[int]:
     return [int(c) for c in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 

@@ -28,7 +28,7 @@ from portico.runner.loading import (
     load,
     prepare_imports,
 )
-from portico.runner.network import enter_own_network
+from portico.runner.network import enter_own_network, watch
 from portico.runner.threads import allow_threads, await_worker_threads
 from portico.runner.tracebacks import report
 from portico.runner.websockets import WebSockets
@@ -173,6 +173,11 @@ class Container:
             network_helper=self._network.pid if self._network is not None else None,
         )
 
+    def _network_ended(self) -> None:
+        """What runs here would find no way out any more, and its next container will."""
+        if not self._stopping.is_set():
+            self._server_ended("the container's network has ended")
+
     def _server_ended(self, reason: str) -> None:
         """A server that the user's function has started is gone: so is what this container is for."""
         print(reason, file=sys.stderr, flush=True)
@@ -207,6 +212,8 @@ class Container:
     async def _serve(self) -> None:
         self._loop.add_signal_handler(signal.SIGTERM, self._stopping.set)
         await self._control.connect(self._socket)
+        if self._network is not None:
+            watch(self._network, self._loop, self._network_ended)
         timings = {phase: round(spent, 2) for phase, spent in self._timings.items()}
         self._control.send(Ready(addresses=self._addresses, timings=timings))
         await self._stopping.wait()

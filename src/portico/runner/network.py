@@ -7,9 +7,12 @@ needs no rights of its own, and nothing of the helper can outlive it.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import ctypes
 import os
 import select
+import signal
 import subprocess
 import tempfile
 from collections.abc import Callable
@@ -27,6 +30,7 @@ MS_SLAVE = 0x80000
 RESOLV_CONF = Path("/etc/resolv.conf")
 HOLDER = ("sh", "-c", "echo inside; exec cat >/dev/null")
 PATIENCE = 10.0  # seconds
+LAST_WORDS = 1.0  # seconds for what a helper that failed has said
 
 
 def enter_own_network(network: Network) -> subprocess.Popen[bytes]:
@@ -57,9 +61,37 @@ def _await_holder(process: subprocess.Popen[bytes]) -> None:
     ready, _, _ = select.select([process.stdout], [], [], PATIENCE)
     if ready and process.stdout.readline():
         return
-    process.kill()
-    said = process.stderr.read().decode("utf-8", "replace").strip()
-    raise OSError(said or f"its helper was not ready within {PATIENCE:g} seconds")
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)  # what it runs would keep its standard error open
+    said = b""
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        said = process.communicate(timeout=LAST_WORDS)[1]
+    raise OSError(
+        said.decode("utf-8", "replace").strip()
+        or f"its helper was not ready within {PATIENCE:g} seconds"
+    )
+
+
+def watch(
+    helper: subprocess.Popen[bytes], loop: asyncio.AbstractEventLoop, ended: Callable[[], None]
+) -> None:
+    """Call `ended` when the helper has ended, and with it the way out.
+
+    What it says meanwhile is read and let go, so that it never waits for somebody to read it.
+    """
+    assert helper.stdout is not None
+    assert helper.stderr is not None
+
+    def said(descriptor: int) -> None:
+        if os.read(descriptor, 65536):
+            return
+        loop.remove_reader(descriptor)
+        if descriptor == output:
+            ended()
+
+    output = helper.stdout.fileno()  # the holder writes elsewhere, so this is the helper's alone
+    for stream in (helper.stdout, helper.stderr):
+        loop.add_reader(stream.fileno(), said, stream.fileno())
 
 
 def _holder(helper: int) -> int:
