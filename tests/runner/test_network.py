@@ -42,6 +42,6 @@ def test_a_helper_that_hangs_is_given_up_with_all_that_it_runs(
 ) -> None:
     monkeypatch.setattr(network, "PATIENCE", 0.2)
     began = time.monotonic()
-    with pytest.raises(CannotServe, match="not ready within 0.2 seconds"):
+    with pytest.raises(CannotServe, match="not ready within"):
         network.enter_own_network(Network(helper=("sh", "-c", f"sleep {3 * DEADLINE}; true")))
     assert time.monotonic() - began < DEADLINE
