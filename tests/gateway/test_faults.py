@@ -302,6 +302,40 @@ def test_idempotent_request_is_tried_once_more_when_its_container_dies():
     run(test)
 
 
+def test_second_attempt_does_not_trust_another_idle_connection():
+    ended = False
+    together = asyncio.Event()
+    seen: list[Connection] = []
+
+    async def handler(connection: Connection) -> None:
+        seen.append(connection)
+        while await connection.request():
+            if ended and connection in seen[:2]:  # closed meanwhile, as a server does that restarts
+                return
+            if len(seen) == 2:
+                together.set()
+            await together.wait()
+            connection.raw(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+            connection.h11 = h11.Connection(h11.SERVER)
+            connection.ended()
+
+    async def test():
+        nonlocal ended
+        async with World(handler, scaling=Scaling(max_inputs=100, max_containers=1)) as world:
+            clients = [await world.connect(), await world.connect()]
+            for client in clients:
+                client.send(GET)
+            for client in clients:
+                assert (await client.response())[1] == b"ok"
+            ended = True
+            clients[0].send(GET)
+            assert (await clients[0].response())[1] == b"ok"
+            assert len(seen) == 3
+            await world.idle()
+
+    run(test)
+
+
 def test_request_that_could_not_be_delivered_goes_to_another_container_even_a_post():
     async def test():
         async with World(hello, scaling=Scaling(max_inputs=100, max_containers=2)) as world:

@@ -28,5 +28,5 @@ def test_only_a_resolver_on_the_loopback_is_replaced(
     assert reachable_names(path, "169.254.1.1") == expected
 
 
-def test_a_machine_without_resolv_conf_has_its_resolver_on_the_loopback(tmp_path: Path) -> None:
-    assert reachable_names(tmp_path / "none", "10.0.0.1") == "nameserver 10.0.0.1\n"
+def test_a_machine_without_resolv_conf_is_left_alone(tmp_path: Path) -> None:
+    assert reachable_names(tmp_path / "none", "10.0.0.1") is None

@@ -7,6 +7,8 @@ import contextlib
 import os
 import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +18,8 @@ from containers import DEADLINE, Machine, Watcher, address, alive, run, until_go
 from exchanges import get, send
 from outside import own_network
 from portico.runner import listeners
+from portico.runner.failures import CannotServe
+from portico.runner.kinds import web_server
 from portico.sandboxes.network import Networks
 from portico.wire.image import ImageEnvironment
 
@@ -218,6 +222,33 @@ def test_a_function_that_runs_its_server_instead_of_starting_it_is_told(
     run(main())
 
 
+def test_a_function_may_wait_for_its_server_before_it_returns(
+    tmp_path: Path, bare: ImageEnvironment
+) -> None:
+    code = function(
+        "import signal, subprocess, sys, time\n"
+        "subprocess.Popen([sys.executable, '-m', 'http.server', '8000'])\n"
+        "from portico.runner.listeners import accepting_host\n"
+        "looks = []\n"
+        "look = signal.getsignal(signal.SIGALRM)\n"
+        "while not accepting_host(8000):\n"
+        "    time.sleep(0.01)\n"
+        "signal.signal(signal.SIGALRM, lambda *at: (look(*at), looks.append(at)))\n"
+        "while not looks:\n"
+        "    time.sleep(0.01)\n"
+        "signal.signal(signal.SIGALRM, lambda *at: None)\n"
+    )
+
+    async def main() -> None:
+        async with Machine(tmp_path) as machine:
+            _, watcher = await machine.ready(
+                bare, code, kind="web_server", web=web(startup_timeout=1.0)
+            )
+            assert (await get(address(watcher))).status == 200
+
+    run(main())
+
+
 def test_a_server_in_a_thread_serves(tmp_path: Path, bare: ImageEnvironment) -> None:
     async def main() -> None:
         async with Machine(tmp_path) as machine:
@@ -278,22 +309,6 @@ def test_a_stop_lets_the_server_end_in_order(tmp_path: Path, bare: ImageEnvironm
 
 
 @own_network
-def test_a_container_that_loses_its_network_ends_and_says_so(
-    tmp_path: Path, bare: ImageEnvironment
-) -> None:
-    async def main() -> None:
-        async with Machine(tmp_path) as machine:
-            container, watcher = await machine.ready(bare, server(), kind="web_server", web=web())
-            assert container.pid is not None
-            (pasta,) = (pid for pid in children(container.pid) if b"pasta" in command(pid))
-            os.kill(pasta, signal.SIGKILL)
-            assert (await watcher.until_exit()).status == 1
-            await machine.logs.until("the helper of the container's network has ended")
-
-    run(main())
-
-
-@own_network
 def test_nothing_of_the_network_outlives_its_container(
     tmp_path: Path, bare: ImageEnvironment
 ) -> None:
@@ -312,8 +327,22 @@ def test_nothing_of_the_network_outlives_its_container(
     run(main())
 
 
-def command(pid: int) -> bytes:
-    return Path(f"/proc/{pid}/cmdline").read_bytes()
+@own_network
+def test_a_container_that_has_lost_its_way_out_ends_and_says_so(
+    tmp_path: Path, bare: ImageEnvironment
+) -> None:
+    async def main() -> None:
+        async with Machine(tmp_path) as machine:
+            container, watcher = await machine.ready(bare, server(), kind="web_server", web=web())
+            assert container.pid is not None
+            for child in children(container.pid):
+                if b"--config-net" in Path(f"/proc/{child}/cmdline").read_bytes():
+                    os.kill(child, signal.SIGKILL)
+            assert (await watcher.until_exit()).status == 1
+            await machine.logs.until("the container's network has ended")
+            await machine.logs.until("told to end")
+
+    run(main())
 
 
 def children(pid: int) -> list[int]:
@@ -340,6 +369,61 @@ def test_on_a_shared_network_a_taken_port_is_told_with_what_to_do(
                 message = await failure(machine, bare, code, web=web(port=port))
             assert f"port {port} is taken on this machine" in message
             assert "apt install passt" in message
+
+    run(main())
+
+
+STRANGER = """
+import socket, sys
+with socket.socket(socket.AF_INET6) as stranger:
+    stranger.bind(("::1", int(sys.argv[1])))
+    stranger.listen()
+    print("up", flush=True)
+    sys.stdin.read()
+"""
+
+
+@contextlib.contextmanager
+def stranger(port: int) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that is none of the container's and listens on the port at another address."""
+    with subprocess.Popen(
+        [sys.executable, "-c", STRANGER, str(port)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"up\n"
+        yield process
+        process.communicate()  # it ends in order when its input does
+        assert process.returncode == 0
+
+
+def test_on_a_shared_network_a_port_is_taken_at_any_address(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(web_server, "TAKEN_PATIENCE", 0.05)
+    port = free_port()
+    web_server.await_free_port(port, "no reason")
+    with stranger(port), pytest.raises(CannotServe, match=f"port {port} is taken"):
+        web_server.await_free_port(port, "no reason")
+
+
+def test_on_a_shared_network_a_stranger_on_the_port_is_not_told_to_end(
+    tmp_path: Path, bare: ImageEnvironment
+) -> None:
+    port = free_port()
+    code = (
+        "    from portico.runner.kinds import web_server\n"
+        "    web_server.await_free_port = lambda *_: None  # as if the stranger had come later\n"
+        f"{server(port=port)}"
+    )
+
+    async def main() -> None:
+        async with Machine(tmp_path, networks=shared_network()) as machine:
+            with stranger(port):
+                container, watcher = await machine.ready(
+                    bare, code, kind="web_server", web=web(port=port)
+                )
+                container.stop(DEADLINE)
+                await watcher.until_exit()
 
     run(main())
 

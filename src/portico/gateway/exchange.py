@@ -152,7 +152,8 @@ class Exchange:
         if address is None:
             self._refuse(Refusal(404, "the app's new version has no such web function"))
             return
-        connection = self._services.dialer.take(address)
+        # A further attempt dials: what one idle connection died of may be ahead of the others.
+        connection = self._services.dialer.take(address) if self._attempts == 1 else None
         if connection is not None:
             self._attach(connection)
         else:
@@ -372,9 +373,8 @@ class Exchange:
     def expire(self) -> None:
         """The deadline has passed."""
         seconds = self.endpoint.timeout if self.endpoint is not None else 0
-        self._refuse(
-            Refusal(504, f"the function did not answer within its timeout of {seconds:g} s")
-        )
+        reason = f"the function did not answer within its timeout of {seconds:g} s"
+        self._refuse(Refusal(504, reason))
 
     def abandon(self) -> None:
         """The client is gone."""

@@ -28,7 +28,7 @@ from portico.runner.loading import (
     load,
     prepare_imports,
 )
-from portico.runner.network import enter_own_network
+from portico.runner.network import enter_own_network, watch
 from portico.runner.threads import allow_threads, await_worker_threads
 from portico.runner.tracebacks import report
 from portico.runner.websockets import WebSockets
@@ -162,19 +162,6 @@ class Container:
         if network is not None and network.helper:
             self._network = enter_own_network(network)
 
-    def _watch_network(self) -> None:
-        """Without its helper a container reaches nobody any more, and should be replaced."""
-        if self._network is None:
-            return
-        helper = os.pidfd_open(self._network.pid)
-
-        def ended() -> None:
-            self._loop.remove_reader(helper)
-            os.close(helper)
-            self._server_ended("the helper of the container's network has ended")
-
-        self._loop.add_reader(helper, ended)
-
     def _accounts(self) -> Accounts:
         network = self._start.network
         return Accounts(
@@ -224,7 +211,8 @@ class Container:
     async def _serve(self) -> None:
         self._loop.add_signal_handler(signal.SIGTERM, self._stopping.set)
         await self._control.connect(self._socket)
-        self._watch_network()
+        if self._network is not None:
+            watch(self._network, self._loop, self._server_ended)
         timings = {phase: round(spent, 2) for phase, spent in self._timings.items()}
         self._control.send(Ready(addresses=self._addresses, timings=timings))
         await self._stopping.wait()

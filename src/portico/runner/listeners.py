@@ -1,4 +1,4 @@
-"""Which processes listen on a TCP port, and when they have ended (proc_pid_net(5), pidfd_open(2))."""
+"""Which processes of a container listen on a TCP port, and when they have ended (proc_pid_net(5), pidfd_open(2))."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import os
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
+
+from portico.runner import processes
 
 LISTEN = "0A"  # <net/tcp_states.h>
 TABLES = ("/proc/self/net/tcp", "/proc/self/net/tcp6")
@@ -41,7 +43,9 @@ def _refused(host: str, port: int) -> bool:
 
 
 class Listeners:
-    """The processes that listen on `port`, each watched until its end.
+    """The processes below this one that listen on `port`, each watched until its end.
+
+    Only those: on a shared network a stranger may listen on the port at another address, and is none of ours.
 
     `ended` is called after one of them has ended, on the event loop. Where the system has no process file
     descriptors, or no /proc, nothing is watched.
@@ -57,7 +61,7 @@ class Listeners:
         if not hasattr(os, "pidfd_open"):
             return
         loop = asyncio.get_running_loop()
-        for pid in _holders(_listening(self._port)) - self._watched.keys() - {os.getpid()}:
+        for pid in _holders(_listening(self._port)) - self._watched.keys():
             try:
                 descriptor = os.pidfd_open(pid)
             except OSError:  # ended just now, or an old kernel
@@ -116,16 +120,11 @@ def _listening(port: int) -> set[str]:
 
 
 def _holders(inodes: set[str]) -> set[int]:
-    """Processes that have one of these sockets open."""
+    """Processes of the container, but for its leader, that have one of these sockets open."""
     wanted = {f"socket:[{inode}]" for inode in inodes}
     if not wanted:
         return set()
-    return {pid for pid in _processes() if not wanted.isdisjoint(_open_files(pid))}
-
-
-def _processes() -> Iterator[int]:
-    with contextlib.suppress(OSError):
-        yield from (int(name) for name in os.listdir("/proc") if name.isdigit())
+    return {pid for pid in processes.descendants() if not wanted.isdisjoint(_open_files(pid))}
 
 
 def _open_files(pid: int) -> Iterator[str]:

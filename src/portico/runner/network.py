@@ -7,9 +7,12 @@ needs no rights of its own, and nothing of the helper can outlive it.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import ctypes
 import os
 import select
+import signal
 import subprocess
 import tempfile
 from collections.abc import Callable
@@ -59,11 +62,30 @@ def _await_holder(process: subprocess.Popen[bytes], said: IO[bytes]) -> None:
     ready, _, _ = select.select([process.stdout], [], [], PATIENCE)
     if ready and process.stdout.readline():
         return
-    process.kill()
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)  # with what it runs
     process.wait()
     said.seek(0)
     words = said.read().decode("utf-8", "replace").strip()
     raise OSError(words or f"its helper was not ready within {PATIENCE:g} seconds")
+
+
+def watch(
+    helper: subprocess.Popen[bytes], loop: asyncio.AbstractEventLoop, ended: Callable[[str], None]
+) -> None:
+    """Call `ended` with the reason when the helper has ended, and with it the way out.
+
+    What it says meanwhile is read and let go, so that it never waits for somebody to read it.
+    """
+    assert helper.stdout is not None
+    output = helper.stdout.fileno()  # the holder writes elsewhere, so this is the helper's alone
+
+    def said() -> None:
+        if not os.read(output, 65536):
+            loop.remove_reader(output)
+            ended("the container's network has ended")
+
+    loop.add_reader(output, said)
 
 
 def _holder(helper: int) -> int:
@@ -115,8 +137,8 @@ def reachable_names(resolv_conf: Path, resolver: str) -> str | None:
     """
     try:
         lines = resolv_conf.read_text("utf-8", "replace").splitlines()
-    except OSError:
-        lines = []
+    except OSError:  # nothing to put another in the place of
+        return None
     fields = [line.split() for line in lines]
     servers = [f[1] for f in fields if len(f) > 1 and f[0] == "nameserver"]
     if any(not server.startswith("127.") and server != "::1" for server in servers):

@@ -73,13 +73,31 @@ def _read_children() -> set[int]:
         return _scan_children(me)
 
 
-def _scan_children(parent: int) -> set[int]:
-    """The same for kernels built without the file: one pass over /proc."""
+def descendants() -> set[int]:
+    """Process ids of this process's children and of theirs, to the last; empty where /proc is absent."""
+    children: dict[int, list[int]] = {}
+    for pid, parent in _parents():
+        children.setdefault(parent, []).append(pid)
     found: set[int] = set()
+    ahead = [os.getpid()]
+    while ahead:
+        born = children.get(ahead.pop(), ())
+        found.update(born)
+        ahead.extend(born)
+    return found
+
+
+def _scan_children(parent: int) -> set[int]:
+    """The same as the file says, for kernels built without it."""
+    return {pid for pid, its_parent in _parents() if its_parent == parent}
+
+
+def _parents() -> Iterator[tuple[int, int]]:
+    """Every process with its parent: one pass over /proc."""
     try:
         entries = os.listdir("/proc")
     except FileNotFoundError:
-        return found
+        return
     for entry in entries:
         if not entry.isdigit():
             continue
@@ -88,6 +106,4 @@ def _scan_children(parent: int) -> set[int]:
                 fields = file.read().rpartition(")")[2].split()
         except (FileNotFoundError, ProcessLookupError):
             continue
-        if int(fields[1]) == parent:
-            found.add(int(entry))
-    return found
+        yield int(entry), int(fields[1])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import signal
 import socket
 import threading
@@ -118,13 +119,25 @@ def await_free_port(port: int, shared_because: str) -> None:
 
 
 def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    return not _is_taken(socket.AF_INET, "0.0.0.0", port) and not (
+        socket.has_ipv6 and _is_taken(socket.AF_INET6, "::", port)
+    )
+
+
+def _is_taken(family: socket.AddressFamily, host: str, port: int) -> bool:
+    with contextlib.ExitStack() as stack:
         try:
-            probe.bind(("0.0.0.0", port))
-        except OSError:
+            probe = stack.enter_context(socket.socket(family))
+        except OSError:  # a kernel without IPv6
             return False
-    return True
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family is socket.AF_INET6:
+            probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            return error.errno == errno.EADDRINUSE or family is socket.AF_INET
+    return False
 
 
 def anything_runs(besides: int | None) -> bool:
@@ -151,12 +164,16 @@ def refusing_to_block(name: str, port: int, patience: float) -> Iterator[None]:
     """Raise `CannotServe` in the block's stead when the port accepts connections while the block goes on.
 
     That is a function which runs its server instead of starting it, and never returns. Looked at every `patience`
-    seconds.
+    seconds, and believed the second time: a function may wait until its server is up, and try it, before it returns.
     """
+    seen = False
 
     def look(number: int, frame: types.FrameType | None) -> None:
-        if accepting_host(port) is not None:
+        nonlocal seen
+        accepts = accepting_host(port) is not None
+        if accepts and seen:
             raise _Blocked
+        seen = accepts
 
     former = signal.signal(signal.SIGALRM, look)
     signal.setitimer(signal.ITIMER_REAL, patience, patience)
@@ -165,7 +182,8 @@ def refusing_to_block(name: str, port: int, patience: float) -> Iterator[None]:
     except _Blocked:
         raise CannotServe(
             f"{name} runs its server instead of starting it: the server is up, and the function has not returned. "
-            "Start it with subprocess.Popen, or in a thread"
+            "Start it with subprocess.Popen, or in a thread; raise the startup_timeout of @web_server if it only "
+            "does something else with the running server that takes longer"
         ) from None
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
