@@ -324,17 +324,18 @@ def test_container_that_does_not_know_its_inputs_is_told_to_end_after_the_last_o
         assert container.stopped == []
         leases[0].finish()
         assert container.stopped == []
+        world.clock.advance(1)
         leases[1].finish()
-        assert container.stopped == [30.0]
+        assert container.stopped == [2.0]
         world.clock.advance(60)
-        assert container.stopped == [30.0]
+        assert container.stopped == [2.0]
         container.die(0)
         assert world.pool.stats.running == 0
 
     run(test)
 
 
-@pytest.mark.parametrize("end", ["grace", "unreachable", "death"])
+@pytest.mark.parametrize("end", ["grace", "shorter", "unreachable", "death"])
 def test_inputs_that_never_end_hold_such_a_container_only_so_long(end):
     async def test():
         world = World()
@@ -346,15 +347,19 @@ def test_inputs_that_never_end_hold_such_a_container_only_so_long(end):
         lease.address("")
         world.pool.stop(3.0)
         if end == "grace":
-            world.clock.advance(2.9)
+            world.clock.advance(1.9)
             assert container.stopped == []
             world.clock.advance(0.2)
+        elif end == "shorter":
+            world.pool.stop(1.5)
+            world.clock.advance(1.1)
         elif end == "unreachable":
             lease.container_unreachable()
         else:
             container.die()
             world.clock.advance(60)
-        assert container.stopped == ([] if end == "death" else [0.0])
+        expected = {"grace": [1.0], "shorter": [0.5], "unreachable": [0.0], "death": []}
+        assert container.stopped == pytest.approx(expected[end])
 
     run(test)
 

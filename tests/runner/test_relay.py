@@ -7,6 +7,7 @@ import socket
 import struct
 from pathlib import Path
 
+import pytest
 import uvloop
 
 from containers import DEADLINE
@@ -123,5 +124,34 @@ def test_a_gateway_that_gives_up_while_the_server_has_not_accepted_is_let_go(
             relay.close()
             for other in crowd:
                 other.close()
+
+    uvloop.run(main())
+
+
+@pytest.mark.parametrize("closes", [False, True])
+def test_a_server_that_speaks_first_is_heard(tmp_path: Path, closes: bool) -> None:
+    async def main() -> None:
+        async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(b"too many")
+            if closes:
+                writer.close()
+
+        server = await asyncio.start_server(refuse, "127.0.0.1", 0)
+        relay = Relay(("127.0.0.1", server.sockets[0].getsockname()[1]), lambda: None)
+        path = str(tmp_path / "relay")
+        await relay.listen(path)
+
+        async def ask() -> bytes:
+            reader, writer = await asyncio.open_unix_connection(path)
+            writer.write(b"GET / HTTP/1.1\r\n\r\n")
+            heard = await reader.readexactly(8)
+            writer.close()
+            return heard
+
+        async with asyncio.timeout(DEADLINE):
+            heard = await asyncio.gather(*(ask() for _ in range(60)))
+        assert set(heard) == {b"too many"}
+        relay.close()
+        server.close()
 
     uvloop.run(main())

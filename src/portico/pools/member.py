@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -12,6 +13,7 @@ from portico.pools.clock import Timer
 from portico.wire.container import Address, Call, CallResult, ContainerExit, Ready
 
 STOP_GRACE = 30.0  # seconds from SIGTERM to SIGKILL (SPEC §7)
+MAX_RESERVE = 10.0  # seconds of a grace that are for the container, whatever its inputs do
 
 
 class State(enum.Enum):
@@ -142,6 +144,7 @@ class Member:
         self.leases: dict[int, Lease] = {}
         self.container: Container | None = None
         self._last_call: Timer | None = None  # when a stop that waits for inputs waits no longer
+        self._kill_at = math.inf
 
     @property
     def free(self) -> int:
@@ -206,9 +209,10 @@ class Member:
         self.owner.member_left(self)
 
     def stop(self, grace: float) -> None:
-        """End the container: SIGTERM, `grace` seconds, SIGKILL.
+        """End the container: SIGTERM, SIGKILL after `grace` seconds; the shortest grace asked for wins.
 
-        A container that does not know when its inputs end gets its SIGTERM only after the last of them.
+        A container that does not know when its inputs end gets its SIGTERM after the last of them, or when
+        most of the grace is over.
         """
         if self.state is State.GONE or (self.state is State.STOPPING and self._last_call is None):
             return
@@ -216,16 +220,22 @@ class Member:
         self.state = State.STOPPING
         if was_live:
             self.owner.member_left(self)
+        self._kill_at = min(self._kill_at, self.owner.now() + grace)
+        if self._last_call is not None:
+            self._last_call.cancel()
+            self._last_call = None
         if grace > 0 and self.leases and not all(a.reports_end for a in self.addresses.values()):
-            if self._last_call is None:
-                deadline = self.owner.now() + grace
-                self._last_call = self.owner.call_at(deadline, self.condemn)
-            return
+            reserve = min(MAX_RESERVE, grace / 3)
+            self._last_call = self.owner.call_at(self._kill_at - reserve, self._tell_to_end)
+        else:
+            self._tell_to_end()
+
+    def _tell_to_end(self) -> None:
         if self._last_call is not None:
             self._last_call.cancel()
             self._last_call = None
         if self.container is not None:
-            self.container.stop(grace)
+            self.container.stop(max(0.0, self._kill_at - self.owner.now()))
 
     def condemn(self) -> None:
         """The container is broken: end it without ceremony."""
@@ -252,8 +262,10 @@ class Member:
             return
         if not self.leases:
             self.idle_since = self.owner.now()
-            if self.state is State.DRAINING or self._last_call is not None:
+            if self.state is State.DRAINING:
                 self.stop(STOP_GRACE)
+            elif self._last_call is not None:
+                self._tell_to_end()
         self.owner.slots_freed(self, count)
 
     def called(self, result: CallResult) -> None:

@@ -100,21 +100,6 @@ class Side(asyncio.Protocol):
             self.transport.close()
 
 
-class Back(Side):
-    """The server's side."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(transport)
-        self._socket = transport.get_extra_info("socket")
-
-    def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        if QUICK_ACK is not None and len(data) < SMALL:
-            # A server that writes head and body apart, without TCP_NODELAY, sends the body only once the head is
-            # acknowledged, for which the kernel takes 40 ms unless asked (tcp(7)); the answer lasts for one ACK.
-            self._socket.setsockopt(socket.IPPROTO_TCP, QUICK_ACK, 1)
-
-
 class Front(Side):
     """The gateway's side. What it says before the server has accepted the other side waits."""
 
@@ -142,16 +127,17 @@ class Front(Side):
     async def _dial(self) -> None:
         loop = asyncio.get_running_loop()
         try:
-            _, back = await loop.create_connection(Back, *self._relay.target)
+            await loop.create_connection(lambda: Back(self), *self._relay.target)
         except ConnectionRefusedError:
             self._relay.refused()
             self.close()
-            return
         except OSError:  # too many open files, and the like: a fault of this connection only
             self.close()
-            return
         finally:
             self._dialling = None
+
+    def accepted(self, back: Back) -> None:
+        """The server has accepted `back`: from here on each side's words are the other's."""
         if self.transport is None or self.transport.is_closing():
             back.end(broken=False)
             return
@@ -175,3 +161,23 @@ class Front(Side):
         """Send what is buffered, then close."""
         if self.transport is not None:
             self.transport.close()
+
+
+class Back(Side):
+    """The server's side. It may speak before whoever dialled is told that it was accepted."""
+
+    def __init__(self, front: Front) -> None:
+        super().__init__()
+        self._front = front
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._socket = transport.get_extra_info("socket")
+        self._front.accepted(self)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if QUICK_ACK is not None and len(data) < SMALL:
+            # A server that writes head and body apart, without TCP_NODELAY, sends the body only once the head is
+            # acknowledged, for which the kernel takes 40 ms unless asked (tcp(7)); the answer lasts for one ACK.
+            self._socket.setsockopt(socket.IPPROTO_TCP, QUICK_ACK, 1)
