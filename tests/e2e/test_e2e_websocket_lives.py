@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import resource
 import signal
 from pathlib import Path
@@ -36,17 +37,21 @@ def closed_with(socket: ClientConnection) -> int:
     return ended.value.rcvd.code
 
 
-def test_a_live_reload_closes_open_sockets_with_1012_on_both_sides(user: Portico) -> None:
-    script = user.script("sockets.py", SCRIPT)
+@pytest.mark.parametrize("kind", ["asgi", "wsgi"])
+def test_a_live_reload_closes_open_sockets_with_1012_on_both_sides(
+    user: Portico, kind: str
+) -> None:
+    _, source = ECHOES[kind]
+    script = user.script("sockets.py", source)
     serve = user.begin("serve", script)
     url = serve.until(r"http://127\.0\.0\.1:\d+")[0]
     serve.until("Serving until")
     with dial(url) as socket:
         says(socket, "on")
-        user.script("sockets.py", SCRIPT.replace("return 1", "return 2"))
+        user.script("sockets.py", re.sub('return "?1"?$', 'return "2"', source, flags=re.MULTILINE))
         assert closed_with(socket) == 1012
     serve.until("closed dialled 1012")
-    assert get(f"{url}/version").json() == 2
+    assert get(f"{url}/version").text.strip('"') == "2"
     with dial(url) as socket:
         says(socket, "on again")
 

@@ -202,3 +202,63 @@ def test_what_is_no_wsgi_app_is_said_with_what_to_do(
     exit, _ = exit_of(tmp_path, bare, code, kind="wsgi_app")
     assert exit.failure is not None
     assert (exit.failure.phase, exit.failure.message) == ("app", said)
+
+
+@pytest.mark.parametrize(
+    ("patch", "phase"),
+    [
+        ("from gevent import monkey; monkey.patch_all()", "import"),
+        ("from gevent import monkey; monkey.patch_all()", "app"),
+        ("import eventlet; eventlet.monkey_patch()", "app"),
+    ],
+)
+def test_green_threads_in_the_place_of_pythons_are_refused_with_what_to_do(
+    tmp_path: Path, images: Images, patch: str, phase: str
+) -> None:
+    at_import, in_function = (patch, "pass") if phase == "import" else ("pass", patch)
+    code = f"""{HEAD}
+    {at_import}
+
+    @app.function()
+    @portico.wsgi_app()
+    def f():
+        {in_function}
+        return lambda environ, start: []
+    """
+    exit, printed = exit_of(
+        tmp_path, images.get("gevent", "eventlet"), code, kind="wsgi_app", max_inputs=9
+    )
+    assert exit.failure is not None
+    assert (exit.failure.phase, exit.status) == (phase, 1)
+    library = "gevent" if "gevent" in patch else "eventlet"
+    assert exit.failure.message.startswith(f"{library} has replaced Python's threads")
+    assert "@web_server" in exit.failure.message
+    assert "Traceback" not in printed
+
+
+def test_gevent_is_welcome_as_long_as_threads_stay_threads(tmp_path: Path, images: Images) -> None:
+    code = f"""{HEAD}
+    import time
+
+    @app.function()
+    @portico.wsgi_app()
+    def f():
+        from gevent import monkey; monkey.patch_all(thread=False)
+
+        def app(environ, start):
+            time.sleep(0.001)
+            start("200 OK", [])
+            return [environ["wsgi.input"].read()]
+
+        return app
+    """
+
+    async def main() -> None:
+        async with Machine(tmp_path) as machine:
+            image = images.get("gevent", "eventlet")
+            _, watcher = await machine.ready(image, code, kind="wsgi_app", max_inputs=9)
+            for number in range(1, 4):
+                response = await get(address(watcher), number=number)
+                assert (response.status, response.ended) == (200, True)
+
+    run(main())

@@ -29,6 +29,7 @@ from portico.runner.loading import (
     prepare_imports,
 )
 from portico.runner.network import enter_own_network, watch
+from portico.runner.patched import refuse_patched_threads
 from portico.runner.threads import allow_threads, await_worker_threads
 from portico.runner.tracebacks import report
 from portico.runner.websockets import WebSockets
@@ -240,6 +241,7 @@ class Container:
         began = time.perf_counter()
         try:
             yield
+            refuse_patched_threads()
         except BaseException as error:  # sys.exit() in a user's module is a failed import, too
             raise StartFailed.of(phase, error) from error
         spent = (time.perf_counter() - began) * 1000
