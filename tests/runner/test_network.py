@@ -33,8 +33,9 @@ def test_only_a_resolver_on_the_loopback_is_replaced(
     assert reachable_names(path, "169.254.1.1") == expected
 
 
-def test_a_machine_without_resolv_conf_has_its_resolver_on_the_loopback(tmp_path: Path) -> None:
-    assert reachable_names(tmp_path / "none", "10.0.0.1") == "nameserver 10.0.0.1\n"
+def test_a_machine_without_resolv_conf_has_nothing_to_replace(tmp_path: Path) -> None:
+    (tmp_path / "dangling").symlink_to(tmp_path / "none")
+    assert reachable_names(tmp_path / "dangling", "10.0.0.1") is None
 
 
 def test_a_helper_that_hangs_is_given_up_with_all_that_it_runs(
