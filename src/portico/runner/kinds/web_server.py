@@ -22,9 +22,7 @@ from portico.wire.container import Address, StartPhase
 
 POLL = 0.01  # seconds between looks at a port that nobody listens on yet; no event tells
 STOP_PATIENCE = 10.0  # seconds a server has to end after SIGTERM
-EPHEMERAL_STOP_PATIENCE = (
-    3.0  # of the five that the container of an ephemeral app has, exit hooks and all
-)
+EPHEMERAL_STOP_PATIENCE = 3.0  # of the five that an ephemeral app's container has to end
 TAKEN_PATIENCE = 10.0  # seconds for a former container to give a shared port up
 
 
