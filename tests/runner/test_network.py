@@ -28,5 +28,16 @@ def test_only_a_resolver_on_the_loopback_is_replaced(
     assert reachable_names(path, "169.254.1.1") == expected
 
 
-def test_a_machine_without_resolv_conf_is_left_alone(tmp_path: Path) -> None:
-    assert reachable_names(tmp_path / "none", "10.0.0.1") is None
+def test_a_machine_without_resolv_conf_has_nothing_to_replace(tmp_path: Path) -> None:
+    (tmp_path / "dangling").symlink_to(tmp_path / "none")
+    assert reachable_names(tmp_path / "dangling", "10.0.0.1") is None
+
+
+def test_a_helper_that_hangs_is_given_up_with_all_that_it_runs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(network, "PATIENCE", 0.2)
+    began = time.monotonic()
+    with pytest.raises(CannotServe, match="not ready within"):
+        network.enter_own_network(Network(helper=("sh", "-c", f"sleep {3 * DEADLINE}; true")))
+    assert time.monotonic() - began < DEADLINE

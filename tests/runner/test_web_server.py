@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from containers import DEADLINE, Machine, Watcher, address, alive, run, until_gone
@@ -21,7 +22,9 @@ from portico.runner import listeners
 from portico.runner.failures import CannotServe
 from portico.runner.kinds import web_server
 from portico.sandboxes.network import Networks
+from portico.server.live import EPHEMERAL_GRACE
 from portico.wire.image import ImageEnvironment
+from portico.wire.manifest import MethodSpec, WebSpec
 
 PORT = 8000
 
@@ -304,6 +307,40 @@ def test_a_stop_lets_the_server_end_in_order(tmp_path: Path, bare: ImageEnvironm
             assert (await watcher.until_exit()).status == 0
             await machine.logs.until("told to end")
             assert not alive(pid)
+
+    run(main())
+
+
+def test_exit_hooks_run_in_an_ephemeral_app_whose_server_will_not_end(
+    tmp_path: Path, bare: ImageEnvironment
+) -> None:
+    code = server().replace("os._exit(0)", "print('and does not', flush=True)") + (
+        "\n"
+        "    @app.cls()\n"
+        "    class C:\n"
+        "        @portico.exit()\n"
+        "        def leave(self):\n"
+        "            print('left in order', flush=True)\n\n"
+        "        @portico.web_server(8000)\n"
+        "        def serve(self):\n"
+        "            import subprocess, sys, textwrap\n"
+        "            subprocess.Popen([sys.executable, '-c', textwrap.dedent(PROGRAM)])\n"
+    )
+
+    async def main() -> None:
+        async with Machine(tmp_path) as machine:
+            method = MethodSpec(
+                name="serve", web=WebSpec(kind="web_server", port=PORT, startup_timeout=DEADLINE)
+            )
+            spec = machine.spec(bare, code, qualname="C", is_class=True, methods=(method,))
+            watcher = Watcher()
+            spec = msgspec.structs.replace(spec, ephemeral=True)
+            container = machine.engine.start(spec, watcher)
+            await watcher.until_ready()
+            container.stop(EPHEMERAL_GRACE)
+            await watcher.until_exit()
+            await machine.logs.until("and does not")
+            await machine.logs.until("left in order")
 
     run(main())
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from containers import run
+from containers import run, until_gone
 from portico.sandboxes.network import Networks
 
 pytestmark = pytest.mark.skipif(
@@ -44,6 +44,18 @@ def test_a_pasta_that_fails_is_quoted_and_one_that_was_mended_is_used(tmp_path: 
         assert network.shared_because == ""
         assert network.helper[-1] == "--"
         assert ("--netns-only" in network.helper) == (os.geteuid() == 0)
+
+    run(main())
+
+
+def test_a_pasta_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
+    # As the real one does that has made the process to run and then finds no tun device.
+    text = f"sleep 600 & echo $! > {tmp_path / 'left'}; echo no tun device here >&2; exit 1"
+
+    async def main() -> None:
+        network = await Networks(find=program(tmp_path, text)).choose()
+        assert network.shared_because.endswith(": no tun device here")
+        await until_gone(int((tmp_path / "left").read_text()))
 
     run(main())
 

@@ -172,6 +172,7 @@ class Container:
             server_ended=self._server_ended,
             shared_because=network.shared_because if network is not None else "",
             network_helper=self._network.pid if self._network is not None else None,
+            ephemeral=self._spec.ephemeral,
         )
 
     def _server_ended(self, reason: str) -> None:

@@ -134,10 +134,11 @@ def reachable_names(resolv_conf: Path, resolver: str) -> str | None:
     """What resolv.conf(5) is to say in a container: `resolver` where the machine's is on its loopback, else None.
 
     That is a resolver of the machine itself (systemd-resolved, dnsmasq), which the container's loopback lacks.
+    A machine without the file has nothing that another could be mounted over, and nothing to lose by that.
     """
     try:
         lines = resolv_conf.read_text("utf-8", "replace").splitlines()
-    except OSError:  # nothing to put another in the place of
+    except OSError:
         return None
     fields = [line.split() for line in lines]
     servers = [f[1] for f in fields if len(f) > 1 and f[0] == "nameserver"]

@@ -10,7 +10,9 @@ import asyncio
 import contextlib
 import os
 import shutil
+import signal
 import sys
+import tempfile
 from collections.abc import Callable
 
 from portico.wire.container import Network
@@ -75,23 +77,30 @@ class Networks:
 
 async def _problem(helper: tuple[str, ...]) -> str:
     """Why `helper` does not work here; empty where it does."""
-    try:
-        process = await asyncio.create_subprocess_exec(
-            *helper,
-            *("echo", "inside"),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-    except OSError as error:
-        return f"pasta cannot be run: {error}"
-    try:
-        printed, said = await asyncio.wait_for(process.communicate(), TRIAL_PATIENCE)
-    except TimeoutError:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
-        return f"pasta made no network namespace within {TRIAL_PATIENCE:g} seconds"
+    # Files and not pipes, which what a failed pasta leaves behind would keep open.
+    with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *helper,
+                *("echo", "inside"),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=output,
+                stderr=errors,
+                start_new_session=True,
+            )
+        except OSError as error:
+            return f"pasta cannot be run: {error}"
+        try:
+            await asyncio.wait_for(process.wait(), TRIAL_PATIENCE)
+        except TimeoutError:
+            return f"pasta made no network namespace within {TRIAL_PATIENCE:g} seconds"
+        finally:
+            with contextlib.suppress(ProcessLookupError):  # it leaves what it meant to run behind
+                os.killpg(process.pid, signal.SIGKILL)
+            await process.wait()
+        output.seek(0)
+        errors.seek(0)
+        printed, said = output.read(), errors.read()
     if process.returncode == 0 and printed.strip() == b"inside":
         return ""
     lines = [line for line in said.decode("utf-8", "replace").splitlines() if "syslog" not in line]

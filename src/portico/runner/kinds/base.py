@@ -24,7 +24,7 @@ class Accounts(NamedTuple):
 
     `slots` is how many inputs come at once. `server_ended` takes the news that a server the endpoint depends on is
     gone, with the reason: the container ends. `shared_because` says why the container has no network of its own, and
-    `network_helper` is the process that keeps the one it has.
+    `network_helper` is the process that keeps the one it has. An `ephemeral` app's containers have little time to end.
     """
 
     inputs: Inputs
@@ -33,6 +33,7 @@ class Accounts(NamedTuple):
     server_ended: Callable[[str], None]
     shared_because: str = ""
     network_helper: int | None = None
+    ephemeral: bool = False
 
 
 class Endpoint(Protocol):

@@ -22,6 +22,7 @@ from portico.wire.container import Address, StartPhase
 
 POLL = 0.01  # seconds between looks at a port that nobody listens on yet; no event tells
 STOP_PATIENCE = 10.0  # seconds a server has to end after SIGTERM
+EPHEMERAL_STOP_PATIENCE = 3.0  # of the five that an ephemeral app's container has to end
 TAKEN_PATIENCE = 10.0  # seconds for a former container to give a shared port up
 
 
@@ -47,6 +48,7 @@ class PortEndpoint:
         self._port = port
         self._patience = patience
         self._helper = accounts.network_helper
+        self._stop_patience = EPHEMERAL_STOP_PATIENCE if accounts.ephemeral else STOP_PATIENCE
         self._tell = accounts.server_ended
         self._listeners = Listeners(port, self._look_again)
         self._relay: Relay | None = None
@@ -103,7 +105,7 @@ class PortEndpoint:
     async def shutdown(self) -> None:
         """Ask the server to end, as an operator would, and give it a while."""
         self._listeners.signal(signal.SIGTERM)
-        await self._listeners.gone(STOP_PATIENCE)
+        await self._listeners.gone(self._stop_patience)
 
 
 def await_free_port(port: int, shared_because: str) -> None:
