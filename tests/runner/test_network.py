@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
 
+from containers import DEADLINE
+from portico.runner import network
+from portico.runner.failures import CannotServe
 from portico.runner.network import reachable_names
+from portico.wire.container import Network
 
 
 @pytest.mark.parametrize(
