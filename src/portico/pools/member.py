@@ -221,9 +221,7 @@ class Member:
         if was_live:
             self.owner.member_left(self)
         self._kill_at = min(self._kill_at, self.owner.now() + grace)
-        if self._last_call is not None:
-            self._last_call.cancel()
-            self._last_call = None
+        self._wait_no_longer()
         if grace > 0 and self.leases and not all(a.reports_end for a in self.addresses.values()):
             reserve = min(MAX_RESERVE, grace / 3)
             self._last_call = self.owner.call_at(self._kill_at - reserve, self._tell_to_end)
@@ -231,11 +229,14 @@ class Member:
             self._tell_to_end()
 
     def _tell_to_end(self) -> None:
+        self._wait_no_longer()
+        if self.container is not None:
+            self.container.stop(max(0.0, self._kill_at - self.owner.now()))
+
+    def _wait_no_longer(self) -> None:
         if self._last_call is not None:
             self._last_call.cancel()
             self._last_call = None
-        if self.container is not None:
-            self.container.stop(max(0.0, self._kill_at - self.owner.now()))
 
     def condemn(self) -> None:
         """The container is broken: end it without ceremony."""
@@ -276,9 +277,7 @@ class Member:
     def exited(self, exit: ContainerExit) -> None:
         before, was_live = self.state, self.live
         self.state = State.GONE
-        if self._last_call is not None:
-            self._last_call.cancel()
-            self._last_call = None
+        self._wait_no_longer()
         if was_live:
             self.owner.member_left(self)
         for lease in tuple(self.leases.values()):
