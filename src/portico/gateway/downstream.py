@@ -7,12 +7,11 @@ import socket
 import struct
 from collections import deque
 
-import httptools
-
 from portico.gateway.exchange import NEVER, Exchange
 from portico.gateway.flow import FlowControlledProtocol
-from portico.gateway.head import HeadError, RequestHead
+from portico.gateway.head import Header, RequestHead
 from portico.gateway.problems import Refusal
+from portico.gateway.requests import RequestReader
 from portico.gateway.seams import ConnectionOwner
 from portico.gateway.tunnel import Tunnel
 from portico.gateway.upstream import UpstreamConnection
@@ -34,18 +33,11 @@ class ClientConnection(FlowControlledProtocol):
         "_current",
         "_deadline",
         "_draining",
-        "_failed",
-        "_head",
-        "_head_fed",
-        "_head_size",
-        "_headers",
         "_lingering",
         "_owner",
-        "_parsed_head",
-        "_parser",
         "_queue",
-        "_reading",
-        "_trailers",
+        "_reader",
+        "_receiving",
         "_tunnel",
         "_unsent",
         "peer",
@@ -57,15 +49,8 @@ class ClientConnection(FlowControlledProtocol):
         self._owner = owner
         self.port = port
         self.peer = ""
-        self._parser = httptools.HttpRequestParser(self)
-        self._head: RequestHead | None = None
-        self._head_size = 0  # bytes of what was parsed of the current head
-        self._head_fed = 0  # bytes of whole reads that the current head has taken
-        self._headers = 0
-        self._parsed_head = False
-        self._trailers: list[tuple[bytes, bytes]] = []
-        self._failed: Refusal | None = None
-        self._reading: Exchange | None = None  # whose body is coming in
+        self._reader = RequestReader(self, owner.limits)
+        self._receiving: Exchange | None = None  # whose body is coming in
         self._current: Exchange | None = None  # whose response is going out
         self._queue: deque[Exchange] = deque()  # pipelined behind it
         self._tunnel: Tunnel | None = None
@@ -93,7 +78,7 @@ class ClientConnection(FlowControlledProtocol):
         for exchange in (self._current, *self._queue):
             if exchange is not None:
                 exchange.abandon()
-        self._current = self._reading = None
+        self._current = self._receiving = None
         self._queue.clear()
 
     def eof_received(self) -> bool:
@@ -128,138 +113,53 @@ class ClientConnection(FlowControlledProtocol):
         if self._tunnel is not None:
             self._tunnel.from_client(data)
             return
-        if self._lingering or self._failed is not None:
+        reader = self._reader
+        if self._lingering or reader.failure is not None:
             return
-        nothing_else = self._reading is None
-        self._parsed_head = False
-        rest = data
-        while rest:
-            rest = self._parse(rest)
-        if self._reading is not None:
-            self._reading.request_flush()
-        if self._head is not None:
-            self._head_unfinished(len(data) if nothing_else and not self._parsed_head else 0)
-        if self._reading is not None or self._queue:
+        was_in_head = reader.in_head
+        reader.feed(data)
+        if self._receiving is not None:
+            self._receiving.request_flush()
+        if reader.in_head and not was_in_head and self._current is None:
+            # From its first bytes, however slowly the others follow.
+            self._deadline = self._owner.loop.time() + self._owner.limits.head_timeout
+        if self._receiving is not None or self._queue:
             self.update_reading()
 
-    def _parse(self, data: bytes) -> bytes:
-        """Parse `data`; returns what stands behind an offer to upgrade, with which the parser ends."""
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            return self._upgrade_offered(data[upgrade.args[0] :])
-        except httptools.HttpParserError as error:
-            self._fail(self._failed or Refusal(400, f"the request is not valid HTTP/1.1: {error}"))
+    # -- RequestSink
 
-        return b""
+    def request_begun(self, head: RequestHead) -> None:
+        """A head is whole and may be forwarded."""
+        head.request_id = self._owner.request_id()
+        if self._draining:
+            head.keep_alive = False
+        self._receiving = exchange = Exchange(self._owner, self, head)
+        self._enqueue(exchange)
 
-    def _upgrade_offered(self, rest: bytes) -> bytes:
-        self._parser = httptools.HttpRequestParser(self)  # the old one will not parse on
-        if self._failed is not None:
-            return b""
-        return rest  # any other offer is declined by silence
+    def request_body(self, data: bytes) -> None:
+        """A piece of the body of the request that begun last."""
+        if self._receiving is not None:
+            self._receiving.request_body(data)
 
-    @property
-    def _handshake(self) -> Exchange | None:
-        """The newest request, if it asks for a WebSocket."""
-        newest = self._queue[-1] if self._queue else self._current
-        return newest if newest is not None and newest.head.websocket else None
+    def request_ended(self, trailers: list[Header]) -> None:
+        """The request that begun last is whole."""
+        exchange, self._receiving = self._receiving, None
+        if exchange is not None:
+            exchange.request_end(trailers)
+            exchange.request_flush()
 
-    def _head_unfinished(self, received: int) -> None:
-        if self._current is None and not self._head_fed:
-            self._deadline = self._owner.loop.time() + self._owner.limits.head_timeout
-        self._head_fed += received
-        if self._head_fed > self._owner.limits.head:
-            self._fail(Refusal(431, f"request heads can be up to {self._owner.limits.head} bytes"))
-
-    def _fail(self, refusal: Refusal) -> None:
-        """Nothing more can be read from this connection; the answer keeps its place in the queue."""
-        self._failed = refusal
-        head = self._head or RequestHead()
-        if not head.request_id:
-            head.request_id = self._owner.request_id()
-        self._head = None
-        broken, self._reading = self._reading, None
-        if broken is None or broken.request_complete:
-            broken = self._handshake
+    def request_failed(self, refusal: Refusal) -> None:
+        """Nothing more can be read; the answer keeps its place in the queue."""
+        broken, self._receiving = self._receiving, None
+        if broken is None and self._reader.upgrading:
+            # The handshake cannot be answered with a 101 any more.
+            broken = self._queue[-1] if self._queue else self._current
         if broken is not None:
             broken.reject(refusal, begun=broken is self._current)
             return
-        self._enqueue(Exchange(self._owner, self, head, refusal))
-
-    # -- parser
-
-    def on_message_begin(self) -> None:
-        if self._handshake is not None:
-            # A client may not speak before it has its 101 (RFC 6455 §4.1).
-            self._raise(Refusal(400, "data before the WebSocket handshake was answered"))
-        if self._failed is None:
-            self._head = RequestHead()
-            self._head_size = self._head_fed = self._headers = 0
-
-    def on_url(self, url: bytes) -> None:
-        self._open_head().target += url
-        self._count(len(url))
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self._headers += 1
-        self._count(len(name) + len(value) + 4)
-        if self._head is None:
-            self._trailers.append((name, value))
-            return
-        try:
-            self._head.add(name, value)
-        except HeadError as error:
-            self._raise(Refusal(error.status, error.message))
-
-    def on_headers_complete(self) -> None:
-        head = self._open_head()
-        head.method = self._parser.get_method()
-        version = self._parser.get_http_version()
-        if version not in ("1.0", "1.1"):
-            self._raise(Refusal(505, f"HTTP/{version} is not spoken here, HTTP/1.1 is"))
-        head.http_1_0 = version == "1.0"
-        head.keep_alive = self._parser.should_keep_alive() and not self._draining
+        head = RequestHead()
         head.request_id = self._owner.request_id()
-        try:
-            head.complete()
-        except HeadError as error:
-            self._raise(Refusal(error.status, error.message))
-        self._head = None
-        self._head_size = 0
-        self._parsed_head = True
-        self._reading = exchange = Exchange(self._owner, self, head)
-        self._enqueue(exchange)
-
-    def on_body(self, data: bytes) -> None:
-        if self._reading is not None:
-            self._reading.request_body(data)
-
-    def on_message_complete(self) -> None:
-        exchange = self._reading
-        if exchange is None:
-            return
-        trailers, self._trailers = self._trailers, []
-        exchange.request_end(trailers)
-        exchange.request_flush()
-        self._reading = None
-
-    def _open_head(self) -> RequestHead:
-        if self._head is None:  # the parser goes on for a moment after a failure
-            self._head = RequestHead()
-        return self._head
-
-    def _count(self, size: int) -> None:
-        self._head_size += size
-        limits = self._owner.limits
-        if self._head_size > limits.head:
-            self._raise(Refusal(431, f"request heads can be up to {limits.head} bytes"))
-        if self._headers > limits.headers:
-            self._raise(Refusal(431, f"request heads can have up to {limits.headers} headers"))
-
-    def _raise(self, refusal: Refusal) -> None:
-        self._failed = refusal
-        raise refusal
+        self._enqueue(Exchange(self._owner, self, head, refusal))
 
     # -- exchanges, in order
 
@@ -287,6 +187,8 @@ class ClientConnection(FlowControlledProtocol):
         self._deadline = ARM_IDLE
         if self._queue:
             self._advance()
+        else:
+            self._reader.upgrading = False  # declined, if it was asked for
         if self._draining and self._current is None:
             self.close()
         if self._paused:
@@ -294,8 +196,8 @@ class ClientConnection(FlowControlledProtocol):
 
     def update_reading(self) -> None:
         """Read on only where what comes has somewhere to go."""
-        reading = self._reading
-        if len(self._queue) > MAX_QUEUED or (reading is not None and reading.congested):
+        receiving = self._receiving
+        if len(self._queue) > MAX_QUEUED or (receiving is not None and receiving.congested):
             self.pause_reading()
         else:
             self.resume_reading()
@@ -341,7 +243,7 @@ class ClientConnection(FlowControlledProtocol):
         limits = self._owner.limits
         if self._lingering and not self._unsent:
             return LINGER
-        return limits.head_timeout if self._head is not None else limits.idle_timeout
+        return limits.head_timeout if self._reader.in_head else limits.idle_timeout
 
     def _expire(self) -> None:
         if self._lingering or self._unsent:
@@ -350,8 +252,8 @@ class ClientConnection(FlowControlledProtocol):
             self._tunnel.expire()
         elif self._current is not None:
             self._current.expire()
-        elif self._head is not None:
-            self._fail(Refusal(408, "the request head took too long"))
+        elif self._reader.in_head:
+            self._reader.fail(Refusal(408, "the request head took too long"))
         else:
             self.close()
 

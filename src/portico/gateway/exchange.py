@@ -13,6 +13,7 @@ from portico.gateway.body import RequestBody
 from portico.gateway.flow import HIGH_WATER
 from portico.gateway.head import IDEMPOTENT, Header, RequestHead, ResponseHead, server_timing
 from portico.gateway.problems import Refusal, of_pool_error, too_large
+from portico.gateway.response import ResponseWriter
 from portico.gateway.seams import Client, Services
 from portico.gateway.tunnel import Tunnel
 from portico.gateway.upstream import UpstreamConnection
@@ -33,15 +34,11 @@ class Exchange:
         "_address",
         "_attempts",
         "_body",
-        "_chunk_response",
         "_client",
-        "_ended",
-        "_ends_with_upstream",
         "_input_ended",
         "_lease",
-        "_out",
         "_over",
-        "_response_begun",
+        "_response",
         "_services",
         "_task",
         "_upstream",
@@ -72,13 +69,8 @@ class Exchange:
         self._upstream: UpstreamConnection | None = None
         self._attempts = 0
         self._body = RequestBody(head, services.limits) if head.has_body else None
-        # response on its way
-        self._out: list[bytes] = []
-        self._response_begun = False
-        self._chunk_response = False
-        self._ends_with_upstream = False
+        self._response = ResponseWriter(head)
         self._input_ended = False
-        self._ended = False
         self._over = False
 
     # -- request, told by the client connection
@@ -208,64 +200,36 @@ class Exchange:
 
     def response_interim(self, head: ResponseHead) -> None:
         """A 1xx response came: the client gets it, if its HTTP knows of such."""
-        if not self.head.http_1_0:
-            self._out.append(head.encode(b"", b""))
+        self._response.interim(head)
 
     def response_head(self, head: ResponseHead) -> None:
         """The response began."""
-        self._response_begun = True
         if head.input_ended is not None and self._lease is not None:
             # With its number, since an app might use the header's name for something of its own.
             self._input_ended = head.input_ended == b"%d" % self._lease.input_id
         if self._body is not None:
             self._body.forget()
-        framing = self._framing(head)
         extra = b"x-request-id: %b\r\n" % self.head.request_id
         if self._lease is not None and self._lease.cold_start is not None:
             extra += server_timing(self._lease.cold_start.phases)
-        if not self.keep_alive:
-            extra += b"connection: close\r\n"
-        elif self.head.http_1_0:
-            extra += b"connection: keep-alive\r\n"
-        self._out.append(head.encode(framing, extra))
-
-    def _framing(self, head: ResponseHead) -> bytes:
-        """How the client finds the end of the body (RFC 9112 §6.3)."""
-        length = (
-            b"" if head.content_length is None else b"content-length: %b\r\n" % head.content_length
-        )
-        if head.bodiless(self.method):
-            return length
-        if head.content_length is not None and not head.chunked:
-            return length
-        self._ends_with_upstream = not head.chunked
-        if self.head.http_1_0:
-            self.keep_alive = False  # its end is the connection's
-            return b""
-        self._chunk_response = True
-        return b"transfer-encoding: chunked\r\n"
+        self.keep_alive = self._response.head(head, extra, keep_alive=self.keep_alive)
 
     def response_body(self, data: bytes) -> None:
         """A piece of the response's body."""
-        if self._chunk_response:
-            self._out += (b"%x\r\n" % len(data), data, b"\r\n")
-        else:
-            self._out.append(data)
+        self._response.body(data)
 
     def response_end(self, trailers: list[Header]) -> None:
         """The response is whole."""
-        if self._chunk_response:
-            self._out += (b"0\r\n", *(b"%b: %b\r\n" % trailer for trailer in trailers), b"\r\n")
-        self._ended = True
+        self._response.end(trailers)
 
     def response_flush(self) -> None:
         """Everything in hand has been told."""
-        if self._out:
-            self._client.write(b"".join(self._out))
-            self._out.clear()
-        if self._ended:
+        response = self._response
+        if response.pieces:
+            self._client.write(response.take())
+        if response.ended:
             self._complete()
-        elif self._response_begun and self.endpoint is not None:
+        elif response.begun and self.endpoint is not None:
             self.deadline = self._services.loop.time() + self.endpoint.timeout
 
     def response_upgraded(self, head: ResponseHead, rest: bytes) -> None:
@@ -279,8 +243,7 @@ class Exchange:
             upstream.receiver = None
             upstream.close()
             return
-        self._over = True
-        self.deadline = NEVER
+        self._finish()
         extra = (
             b"connection: Upgrade\r\nupgrade: websocket\r\nx-request-id: %b\r\n"
             % self.head.request_id
@@ -298,14 +261,14 @@ class Exchange:
         upstream, self._upstream = self._upstream, None
         if self._over or upstream is None:
             return
-        if self._ends_with_upstream and self._response_begun:
+        if self._response.until_close:
             self._upstream = upstream
             self.response_end([])
             self.response_flush()
             return
-        if self._response_begun or self._out:
+        if self._response.begun or self._response.pieces:
             self._end_lease()
-            self._over = True
+            self._finish()
             self._client.cut()
             return
         self._end_lease()
@@ -334,10 +297,14 @@ class Exchange:
 
     # -- ends
 
-    def _complete(self) -> None:
-        """The container's response is out."""
+    def _finish(self) -> None:
+        """This exchange has its one outcome, whatever still comes."""
         self._over = True
         self.deadline = NEVER
+
+    def _complete(self) -> None:
+        """The container's response is out."""
+        self._finish()
         upstream, self._upstream = self._upstream, None
         lease, self._lease = self._lease, None
         if lease is not None:
@@ -350,10 +317,9 @@ class Exchange:
         """The gateway answers by itself, or cuts a response that has begun."""
         if self._over:
             return
-        self._over = True
-        self.deadline = NEVER
+        self._finish()
         self._release_container()
-        if self._response_begun or self._out:
+        if self._response.begun or self._response.pieces:
             self._client.cut()
             return
         keep_alive = self.keep_alive and self.request_complete
@@ -380,8 +346,7 @@ class Exchange:
         """The client is gone."""
         if self._over:
             return
-        self._over = True
-        self.deadline = NEVER
+        self._finish()
         self._release_container()
 
     def _release_container(self) -> None:

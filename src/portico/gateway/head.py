@@ -84,7 +84,7 @@ class HeadError(ValueError):
 
 
 class RequestHead:
-    """A client's request head as it is read, header by header."""
+    """A client's request head: what of it matters here, and the lines that pass."""
 
     __slots__ = (
         "authorization",
@@ -99,14 +99,18 @@ class RequestHead:
         "lines",
         "method",
         "request_id",
+        "size",
         "target",
         "traceparent",
         "upgrade",
     )
 
-    def __init__(self) -> None:
-        self.method = b""
-        self.target = b""
+    def __init__(self, method: bytes = b"", target: bytes = b"", *, http_1_0: bool = False) -> None:
+        self.method = method
+        self.target = target
+        self.http_1_0 = http_1_0
+        self.size = len(target)
+        """Bytes of the target and of all header lines, as a client writes them."""
         self.host: bytes | None = None
         self.lines: list[bytes] = []
         self.connection: bytes | None = None
@@ -114,47 +118,54 @@ class RequestHead:
         self.content_length: int | None = None
         self.chunked = False
         self.keep_alive = True
-        self.http_1_0 = False
-        self.forwarded: list[Header] = []
-        self.credentials: list[Header] = []
+        self.forwarded: tuple[Header, ...] = ()
+        self.credentials: tuple[Header, ...] = ()
         self.authorization: bytes | None = None
         self.traceparent: bytes | None = None
         self.request_id = b""
 
-    def add(self, name: bytes, value: bytes) -> None:
-        """Take one header. Raises `HeadError` where it contradicts another."""
-        lower = name.lower()
-        meaning = REQUEST_FIELDS.get(lower)
-        if meaning is None:
-            self.lines.append(b"%b: %b\r\n" % (name, value))
-        elif meaning == HOST:
-            if self.host is not None:
-                raise HeadError(400, "more than one Host header")
-            self.host = value
+    def read(self, headers: list[Header]) -> None:
+        """Take the headers, in their order. Raises `HeadError` where they contradict or cannot be forwarded."""
+        lines, meaning_of = self.lines, REQUEST_FIELDS.get
+        size = self.size
+        for name, value in headers:
+            size += len(name) + len(value) + 4
+            meaning = meaning_of(name.lower())
+            if meaning is None:
+                lines.append(b"%b: %b\r\n" % (name, value))
+            elif meaning == HOST:
+                if self.host is not None:
+                    raise HeadError(400, "more than one Host header")
+                self.host = value
+            elif meaning != HOP:
+                self._take(meaning, name, value)
+        self.size = size
+        self._judge()
+
+    def _take(self, meaning: int, name: bytes, value: bytes) -> None:
+        """A header that means something here."""
+        if meaning == CONNECTION:
+            joined = value if self.connection is None else self.connection + b"," + value
+            self.connection = joined.lower()
         elif meaning == CONTENT_LENGTH:
             self._content_length(value)
         elif meaning == TRANSFER_ENCODING:
             if self.chunked or value.lower() != b"chunked":
                 raise HeadError(400, "the only transfer coding understood is chunked, once")
             self.chunked = True
-        elif meaning == CONNECTION:
-            joined = value if self.connection is None else self.connection + b"," + value
-            self.connection = joined.lower()
         elif meaning == UPGRADE:
             self.upgrade = value.lower()
         elif meaning == FORWARDED:
-            self.forwarded.append((lower, value))
+            self.forwarded += ((name.lower(), value),)
         elif meaning == CREDENTIAL:
-            self.credentials.append((name, value))
-        elif meaning == AUTHORIZATION:
-            # Two of them, joined as RFC 9110 §5.3 has it, are no credentials that anybody holds.
-            known = self.authorization
-            self.authorization = value if known is None else known + b", " + value
-            self.lines.append(b"%b: %b\r\n" % (name, value))
-        elif meaning == TRACEPARENT:
-            self.traceparent = value
-            self.lines.append(b"%b: %b\r\n" % (name, value))
-        elif meaning == EXPECT:
+            self.credentials += ((name, value),)
+        else:
+            if meaning == AUTHORIZATION:
+                # Two of them, joined as RFC 9110 §5.3 has it, are no credentials that anybody holds.
+                known = self.authorization
+                self.authorization = value if known is None else known + b", " + value
+            elif meaning == TRACEPARENT:
+                self.traceparent = value
             self.lines.append(b"%b: %b\r\n" % (name, value))
 
     def _content_length(self, value: bytes) -> None:
@@ -164,16 +175,17 @@ class RequestHead:
             raise HeadError(400, "more than one Content-Length header")
         self.content_length = int(value)
 
-    def complete(self) -> None:
+    def _judge(self) -> None:
         """Check the whole. Raises `HeadError`."""
-        if self.host is None and not self.http_1_0:
-            raise HeadError(400, "no Host header")
+        if self.host is None:
+            if not self.http_1_0:
+                raise HeadError(400, "no Host header")
+        elif not HOST_FIELD.fullmatch(self.host):
+            raise HeadError(400, "the Host header is not a host")
         if self.chunked and (self.content_length is not None or self.http_1_0):
             raise HeadError(400, "both Content-Length and Transfer-Encoding")
         if self.method in OTHER_PROTOCOLS:
             raise HeadError(501, f"the method {self.method.decode()} is not supported")
-        if self.host is not None and not HOST_FIELD.fullmatch(self.host):
-            raise HeadError(400, "the Host header is not a host")
         if self.upgrade is not None and self.has_body:
             # The parser leaves HTTP at an upgrade it is offered, so such a body cannot be delimited.
             raise HeadError(400, "an upgrade cannot be offered together with a body")
