@@ -8,8 +8,11 @@ from typing import cast
 HIGH_WATER = 64 * 1024  # bytes of unsent data at which the other side is paused
 
 
-class FlowControlledProtocol(asyncio.Protocol):
-    """A stream protocol whose reading can be paused twice and whose writes never await."""
+class FlowControlledProtocol:
+    """A stream protocol whose reading can be paused twice and whose writes never await.
+
+    An `asyncio.Protocol` in all but its bases: a class that is compiled cannot have one that is not.
+    """
 
     __slots__ = ("_paused", "transport", "writable")
 
@@ -22,6 +25,18 @@ class FlowControlledProtocol(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
         self.transport.set_write_buffer_limits(high=HIGH_WATER)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is gone; `exc` is None where it ended in order."""
+        raise NotImplementedError
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes came."""
+        raise NotImplementedError
+
+    def eof_received(self) -> bool | None:
+        """The other side will send no more; True keeps the connection open for writing."""
+        return None
 
     def pause_writing(self) -> None:
         self.writable = False

@@ -8,7 +8,7 @@ import os
 import select
 import socket
 from collections.abc import Coroutine, Mapping
-from typing import Any
+from typing import Any, cast
 
 from portico.gateway.auth import ProxyTokens
 from portico.gateway.downstream import ClientConnection
@@ -62,7 +62,7 @@ class Gateway:
         """Take requests on the shared address; `port` 0 means any. Returns the port. Raises OSError."""
         try:
             server = await self.loop.create_server(
-                lambda: ClientConnection(self, None), host, port, backlog=BACKLOG
+                lambda: self._client(None), host, port, backlog=BACKLOG
             )
         except OSError as error:
             # The loop's own message is a sentence around the address in its internal form.
@@ -95,12 +95,15 @@ class Gateway:
             listener.bind(("127.0.0.1", port))
             own: int = listener.getsockname()[1]
             self._listeners[own] = await self.loop.create_server(
-                lambda: ClientConnection(self, own), sock=listener, backlog=BACKLOG
+                lambda: self._client(own), sock=listener, backlog=BACKLOG
             )
         except BaseException:
             listener.close()
             raise
         return own
+
+    def _client(self, port: int | None) -> asyncio.Protocol:
+        return cast(asyncio.Protocol, ClientConnection(self, port))
 
     async def close(self, grace: float) -> None:
         """Stop listening, let running exchanges end for `grace` seconds, then cut the rest."""

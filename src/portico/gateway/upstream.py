@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from typing import Protocol
+from typing import Protocol, cast
 
 import httptools
 
@@ -236,8 +236,8 @@ class Dialer:
         """
         key = _key(address)
 
-        def make() -> UpstreamConnection:
-            return UpstreamConnection(self, key)
+        def make() -> asyncio.Protocol:
+            return cast(asyncio.Protocol, UpstreamConnection(self, key))
 
         loop = self._loop
         if address.path is not None:
@@ -251,7 +251,7 @@ class Dialer:
         else:
             host, port = address.host or "127.0.0.1", address.port or 0
             _, connection = await loop.create_connection(make, host, port)
-        return connection
+        return cast(UpstreamConnection, connection)
 
     def keep(self, connection: UpstreamConnection) -> None:
         """Take a connection back."""
