@@ -29,7 +29,9 @@ TRUSTED = (
 )
 USAGE = """usage: python3 bootstrap.py serve [FILE]   install, then `portico serve` (default: examples/hello.py)
        python3 bootstrap.py test [ARG …]   install with the test tools, then run the tests
-       python3 bootstrap.py install        install only"""
+       python3 bootstrap.py install        install only
+       python3 bootstrap.py compile        install with the request path compiled, which takes a C compiler; what
+                                           is installed then does not follow the checkout until the next install"""
 
 
 def main(arguments: list[str]) -> None:
@@ -52,6 +54,9 @@ def main(arguments: list[str]) -> None:
         run_in_place("pytest", *rest)
     elif arguments == ["install"]:
         install("test")
+    elif arguments == ["compile"]:
+        install("test")
+        compile_request_path()
     else:
         sys.exit(USAGE)
 
@@ -82,9 +87,22 @@ def set_up(purpose: str, marker: Path) -> None:
         ["--group", "dev", str(ROOT / "packaging" / "portico-modal")] if purpose == "test" else []
     )
     say("installing Portico" + (" and the test tools" if tools else ""))
+    pip_install(uv, "--editable", str(ROOT), *tools)
+
+
+def pip_install(uv: Path, *what: str) -> None:
+    """Install into ``.venv`` what the pins say."""
     pins = ["--constraints", str(CONSTRAINTS), "--build-constraints", str(CONSTRAINTS)]
     options = ["--quiet", "--compile-bytecode", "--python", str(PYTHON), *pins]
-    check(str(uv), "pip", "install", *options, "--editable", str(ROOT), *tools)
+    check(str(uv), "pip", "install", *options, *what)
+
+
+def compile_request_path() -> None:
+    """Put a copy of Portico in place of the link to this checkout, compiled as far as hatch_build.py says."""
+    say("compiling the request path")
+    (VENV / "bootstrapped").unlink()  # the next install follows the checkout again
+    os.environ["PORTICO_COMPILE"] = "1"
+    pip_install(VENV / "bin" / "uv", "--no-deps", "--reinstall-package", "portico", str(ROOT))
 
 
 def make_venv() -> None:
