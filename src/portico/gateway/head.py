@@ -5,7 +5,9 @@ Heads are rebuilt, not copied: what goes to a container consists only of what wa
 
 from __future__ import annotations
 
+import itertools
 import re
+from collections.abc import Iterable, Iterator
 from http import HTTPStatus
 
 from portico.wire.container import ENDED_HEADER, INPUT_HEADER
@@ -23,6 +25,19 @@ CREDENTIAL = 9
 AUTHORIZATION = 10
 EXPECT = 11
 ENDED = 12
+
+
+def _with_underscores(names: Iterable[bytes]) -> Iterator[bytes]:
+    """Every way to write `names` with underscores for hyphens.
+
+    Servers that name headers as CGI does, those of WSGI above all, cannot tell them apart.
+    """
+    for name in names:
+        first, *others = name.split(b"-")
+        for signs in itertools.product((b"-", b"_"), repeat=len(others)):
+            if b"_" in signs:
+                yield first + b"".join(map(bytes.__add__, signs, others))
+
 
 REQUEST_FIELDS: dict[bytes, int] = {
     b"host": HOST,
@@ -47,8 +62,9 @@ REQUEST_FIELDS: dict[bytes, int] = {
     b"authorization": AUTHORIZATION,
     b"expect": EXPECT,
 }
+REQUEST_FIELDS |= dict.fromkeys(_with_underscores(REQUEST_FIELDS), HOP)
 RESPONSE_FIELDS: dict[bytes, int] = {
-    b"connection": HOP,
+    b"connection": CONNECTION,
     b"upgrade": UPGRADE,
     b"content-length": CONTENT_LENGTH,
     b"transfer-encoding": TRANSFER_ENCODING,
@@ -57,8 +73,10 @@ RESPONSE_FIELDS: dict[bytes, int] = {
     b"x-request-id": HOP,
     ENDED_HEADER: ENDED,
 }
-HOST_FIELD = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?")
+HOST_FIELD = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?")
 """A host and an optional port, without user information (RFC 3986 §3.2.2, RFC 9110 §7.2)."""
+REASON_PHRASE = re.compile(rb"[\t -~\x80-\xff]*")
+BLANKS = b" \t"  # around values (RFC 9110 §5.5); the parser leaves those behind them
 OTHER_PROTOCOLS = frozenset(
     b"CONNECT DESCRIBE ANNOUNCE SETUP PLAY PAUSE TEARDOWN GET_PARAMETER SET_PARAMETER REDIRECT RECORD FLUSH "
     b"SOURCE PRI".split()
@@ -66,9 +84,18 @@ OTHER_PROTOCOLS = frozenset(
 """Methods that the parser knows and that are not for an origin server: tunnels, RTSP, ICE, HTTP/2."""
 NOT_TRAILERS = frozenset((*REQUEST_FIELDS, b"cookie", b"content-type", b"content-encoding"))
 """Fields that a receiver may act upon before the body, and so must not find behind it (RFC 9110 §6.5.1)."""
+NOT_RESPONSE_TRAILERS = frozenset(
+    (
+        *RESPONSE_FIELDS,
+        *b"set-cookie content-type content-encoding content-range cache-control expires location retry-after vary "
+        b"www-authenticate proxy-authenticate date age te trailer".split(),
+    )
+)
+"""The same, of responses."""
 IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"TRACE"})
 REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
 
+ONLY_CHUNKED = "the only transfer coding understood is chunked, once"
 UPGRADE_REQUIRED = 426  # names a protocol without speaking it (RFC 9110 §15.5.22)
 
 Header = tuple[bytes, bytes]
@@ -81,6 +108,18 @@ class HeadError(ValueError):
         super().__init__(message)
         self.status = status
         self.message = message
+
+
+def _options(connection: bytes) -> set[bytes]:
+    return {option.strip(BLANKS) for option in connection.split(b",")}
+
+
+def _without_named(lines: list[bytes], connection: bytes) -> list[bytes]:
+    """Header lines but those that the value of ``Connection``, in lower case, names (RFC 9110 §7.6.1)."""
+    named = _options(connection) - {b"close", b"keep-alive", b"upgrade", b""}
+    if not named:
+        return lines
+    return [line for line in lines if line.partition(b":")[0].lower() not in named]
 
 
 class RequestHead:
@@ -136,7 +175,7 @@ class RequestHead:
             elif meaning == HOST:
                 if self.host is not None:
                     raise HeadError(400, "more than one Host header")
-                self.host = value
+                self.host = value.rstrip(BLANKS)
             elif meaning != HOP:
                 self._take(meaning, name, value)
         self.size = size
@@ -150,11 +189,11 @@ class RequestHead:
         elif meaning == CONTENT_LENGTH:
             self._content_length(value)
         elif meaning == TRANSFER_ENCODING:
-            if self.chunked or value.lower() != b"chunked":
-                raise HeadError(400, "the only transfer coding understood is chunked, once")
+            if self.chunked or value.rstrip(BLANKS).lower() != b"chunked":
+                raise HeadError(400, ONLY_CHUNKED)
             self.chunked = True
         elif meaning == UPGRADE:
-            self.upgrade = value.lower()
+            self.upgrade = value.rstrip(BLANKS).lower()
         elif meaning == FORWARDED:
             self.forwarded += ((name.lower(), value),)
         elif meaning == CREDENTIAL:
@@ -169,6 +208,7 @@ class RequestHead:
             self.lines.append(b"%b: %b\r\n" % (name, value))
 
     def _content_length(self, value: bytes) -> None:
+        value = value.rstrip(BLANKS)
         if not value.isdigit():
             raise HeadError(400, "Content-Length is not a number")
         if self.content_length is not None:
@@ -180,7 +220,7 @@ class RequestHead:
         if self.host is None:
             if not self.http_1_0:
                 raise HeadError(400, "no Host header")
-        elif not HOST_FIELD.fullmatch(self.host):
+        elif self.host and not HOST_FIELD.fullmatch(self.host):
             raise HeadError(400, "the Host header is not a host")
         if self.chunked and (self.content_length is not None or self.http_1_0):
             raise HeadError(400, "both Content-Length and Transfer-Encoding")
@@ -194,7 +234,7 @@ class RequestHead:
         if self.target[:1] != b"/" and (self.target != b"*" or self.method != b"OPTIONS"):
             self._absolute_form()
         if self.connection is not None:
-            self._drop_named_by_connection(self.connection)
+            self.lines = _without_named(self.lines, self.connection)
 
     def _absolute_form(self) -> None:
         """``GET http://host/path``: the target's authority wins over Host (RFC 9112 §3.2.2)."""
@@ -207,12 +247,6 @@ class RequestHead:
             raise HeadError(400, "the request target's authority is not a host")
         path = rest[end:]
         self.target = path if path.startswith(b"/") else b"/" + path
-
-    def _drop_named_by_connection(self, connection: bytes) -> None:
-        named = {option.strip() for option in connection.split(b",")}
-        named -= {b"close", b"keep-alive", b"upgrade", b""}
-        if named:
-            self.lines = [x for x in self.lines if x.partition(b":")[0].lower() not in named]
 
     @property
     def has_body(self) -> bool:
@@ -227,7 +261,7 @@ class RequestHead:
             and self.method == b"GET"
             and not self.http_1_0
             and self.connection is not None
-            and b"upgrade" in self.connection
+            and b"upgrade" in _options(self.connection)
         )
 
     @property
@@ -268,7 +302,10 @@ class RequestHead:
 
 
 class ResponseHead:
-    """A container's response head; `headers` are its fields as they came."""
+    """A container's response head; `headers` are its fields as they came.
+
+    Raises `HeadError` where it cannot be forwarded.
+    """
 
     __slots__ = (
         "chunked",
@@ -286,18 +323,30 @@ class ResponseHead:
         self.content_length: bytes | None = None
         self.chunked = False
         self.input_ended: bytes | None = None
+        if status < 100:
+            raise HeadError(502, f"the status {status} is none")
+        if not REASON_PHRASE.fullmatch(reason):
+            raise HeadError(502, "the reason phrase has control characters")
+        connection = b""
         for name, value in headers:
             meaning = RESPONSE_FIELDS.get(name.lower())
             if meaning is None:
                 self.lines.append(b"%b: %b\r\n" % (name, value))
             elif meaning == CONTENT_LENGTH:
-                self.content_length = value
+                if status != 204:  # which has none (RFC 9110 §8.6)
+                    self.content_length = value.rstrip(BLANKS)
             elif meaning == TRANSFER_ENCODING:
+                if self.chunked or value.rstrip(BLANKS).lower() != b"chunked":
+                    raise HeadError(502, ONLY_CHUNKED)
                 self.chunked = True
+            elif meaning == CONNECTION:
+                connection += b"," + value
             elif meaning == ENDED:
                 self.input_ended = value
             elif meaning == UPGRADE and status == UPGRADE_REQUIRED:
                 self.lines.append(b"upgrade: %b\r\nconnection: upgrade\r\n" % value)
+        if connection:
+            self.lines = _without_named(self.lines, connection.lower())
 
     def bodiless(self, method: bytes) -> bool:
         """Whether no body follows, whatever the headers say (RFC 9110 §6.4.1)."""

@@ -10,7 +10,7 @@ from typing import Protocol, cast
 import httptools
 
 from portico.gateway.flow import FlowControlledProtocol
-from portico.gateway.head import Header, ResponseHead
+from portico.gateway.head import NOT_RESPONSE_TRAILERS, Header, ResponseHead
 from portico.wire.container import Address
 
 BACKLOG_PAUSE = 0.02  # seconds until a full backlog is tried again
@@ -140,7 +140,9 @@ class UpstreamConnection(FlowControlledProtocol):
                 receiver.response_upgraded(self._head, data[upgrade.args[0] :])
             return
         except httptools.HttpParserError as error:
-            self._break(receiver, f"the container's answer is not HTTP: {error}")
+            self._break(
+                receiver, f"the container's answer is not HTTP: {error.__context__ or error}"
+            )
             return
         if receiver.method == b"HEAD" and not self._done and self._answered:
             self._done = True
@@ -197,7 +199,10 @@ class UpstreamConnection(FlowControlledProtocol):
     def on_message_complete(self) -> None:
         if self._answered and self.receiver is not None:
             self._done = True
-            self.receiver.response_end(self._headers)
+            trailers = self._headers
+            if trailers:
+                trailers = [t for t in trailers if t[0].lower() not in NOT_RESPONSE_TRAILERS]
+            self.receiver.response_end(trailers)
 
     # -- the exchange's side
 

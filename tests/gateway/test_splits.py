@@ -1,0 +1,136 @@
+"""A stream of bytes has no pieces: however the network cuts it, the same comes of it."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+
+from gateway.corpus import CASES, NEXT, NEXT_SEEN, Case
+from gateway.table import REQUEST_ID, Outcome, Table
+from gateway.world import World, hello, run
+
+SHARED = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@pytest.fixture(scope="module")
+def table() -> Iterator[Table]:
+    table = Table()
+    yield table
+    table.settle()
+
+
+def cut(data: bytes, places: list[int]) -> list[bytes]:
+    edges = [0, *sorted(place % (len(data) + 1) for place in places), len(data)]
+    return [data[a:b] for a, b in itertools.pairwise(edges) if a < b]
+
+
+def as_it_should(case: Case, outcome: Outcome) -> bool:
+    statuses = [200] * len(case.seen)
+    if case.refused is not None:
+        return outcome == (outcome.answers, case.seen, True, False) and outcome.statuses == [
+            *statuses,
+            case.refused,
+        ]
+    return outcome.statuses == [*statuses, 200] and outcome.requests == (*case.seen, NEXT_SEEN)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_every_case_cut_in_two_anywhere_and_in_single_bytes_is_the_same(table: Table, case: Case):
+    data = case.data + NEXT
+    whole = table.converse([data])
+    assert as_it_should(case, whole), whole
+    for place in range(1, len(data)):
+        assert table.converse([data[:place], data[place:]]) == whole, data[:place]
+    assert table.converse(data[i : i + 1] for i in range(len(data))) == whole
+
+
+messages = st.sampled_from([*(case.data for case in CASES), *[NEXT] * 40])
+edits = st.lists(
+    st.tuples(
+        st.integers(0, 10_000),
+        st.sampled_from(["insert", "delete", "replace", "double"]),
+        st.sampled_from(
+            [
+                b"\r",
+                b"\n",
+                b"\r\n",
+                b"\r\n\r\n",
+                b"\0",
+                b" ",
+                b"\t",
+                b":",
+                b";",
+                b",",
+                b"0",
+                b"5",
+                b"f",
+                b"\xff",
+            ]
+            + [
+                b"Transfer-Encoding: chunked\r\n",
+                b"Content-Length: 5\r\n",
+                b"Connection: close\r\n",
+                NEXT,
+            ]
+        ),
+    ),
+    max_size=4,
+)
+
+
+def edited(data: bytes, changes: list[tuple[int, str, bytes]]) -> bytes:
+    for place, change, what in changes:
+        at = place % (len(data) + 1)
+        if change == "insert":
+            data = data[:at] + what + data[at:]
+        elif change == "delete":
+            data = data[:at] + data[at + 1 :]
+        elif change == "replace":
+            data = data[:at] + what + data[at + len(what) :]
+        else:
+            data = data[:at] + data[max(0, at - 20) :]
+    return data
+
+
+@SHARED
+@given(
+    st.lists(messages, min_size=1, max_size=6), edits, st.lists(st.integers(0, 10_000), max_size=12)
+)
+def test_pipelines_sound_and_spoilt_cut_anywhere_are_the_same(table: Table, parts, changes, places):
+    data = edited(b"".join(parts), changes)
+    whole = table.converse([data])
+    assert table.converse(cut(data, places)) == whole
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.sampled_from(CASES), st.lists(st.integers(0, 10_000), max_size=4))
+def test_cases_cut_anywhere_are_the_same_through_sockets(case: Case, places: list[int]):
+    async def test():
+        async with World(hello) as world:
+            first = await world.connect()
+            first.send(NEXT)
+            await first.response()  # which alone is timed as a cold start
+            answers = []
+            for parts in ([case.data + NEXT], cut(case.data + NEXT, places)):
+                client = await world.connect()
+                client.writer.transport.set_write_buffer_limits(0)
+                for part in parts:
+                    client.send(part)
+                    await client.writer.drain()
+                    await asyncio.sleep(
+                        0.001
+                    )  # so that the kernel does not put the pieces together
+                refused = case.refused is not None
+                raw = await (client.rest() if refused else client.until(b"GET /next "))
+                answers.append(REQUEST_ID.sub(b"", raw))
+                client.close()
+                await world.idle()
+            assert answers[0] == answers[1]
+
+    assume(places)
+    run(test)
