@@ -27,11 +27,18 @@ from portico.wire.container import Address
 from portico.wire.manifest import Scaling
 
 PORT = 1
-REQUEST_ID = re.compile(rb"in-[0-9a-f]{32}")
+WORDS = re.compile(
+    rb"in-[0-9a-f]{32}|(?<=problem.json\r\ncontent-length: )[0-9]+|(?<=\"detail\":\").*?(?=\",\")"
+)
 ADDED = re.compile(
     rb"x-(portico-input|forwarded-for|forwarded-proto|forwarded-host|request-id)|traceparent"
 )
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
+
+
+def comparable(answers: bytes) -> bytes:
+    """Answers without what may be different: request ids, and in which words something is refused."""
+    return WORDS.sub(b"", answers)
 
 
 class Transport(asyncio.Transport):
@@ -174,7 +181,7 @@ def seen(head: h11.Request, body: bytes, trailers: list[tuple[bytes, bytes]]) ->
 
 
 class Outcome(NamedTuple):
-    """What came of a client's bytes: answers, without their request ids, requests, and the connection's end."""
+    """What came of a client's bytes: `comparable` answers, requests, and the connection's end."""
 
     answers: bytes
     requests: tuple[Seen, ...]
@@ -229,7 +236,7 @@ class Table:
             client.data_received(piece)
             self._serve(dialer, containers, requests, answer)
         outcome = Outcome(
-            REQUEST_ID.sub(b"in-", bytes(transport.written)),
+            comparable(bytes(transport.written)),
             tuple(requests),
             transport.ended,
             transport.reset,

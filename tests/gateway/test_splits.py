@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from gateway.corpus import CASES, NEXT, NEXT_SEEN, Case
-from gateway.table import REQUEST_ID, Outcome, Table
+from gateway.table import Outcome, Table, comparable
 from gateway.world import World, hello, run
 
 SHARED = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -50,34 +50,16 @@ def test_every_case_cut_in_two_anywhere_and_in_single_bytes_is_the_same(table: T
 
 
 messages = st.sampled_from([*(case.data for case in CASES), *[NEXT] * 40])
+SPOILERS = [
+    *(bytes((c,)) for c in b"\r\n\0 \t:;,05f\xff"),
+    *(b"\r\n", b"\r\n\r\n", b"Transfer-Encoding: chunked\r\n", b"Content-Length: 5\r\n"),
+    *(b"Connection: close\r\n", NEXT),
+]
 edits = st.lists(
     st.tuples(
         st.integers(0, 10_000),
         st.sampled_from(["insert", "delete", "replace", "double"]),
-        st.sampled_from(
-            [
-                b"\r",
-                b"\n",
-                b"\r\n",
-                b"\r\n\r\n",
-                b"\0",
-                b" ",
-                b"\t",
-                b":",
-                b";",
-                b",",
-                b"0",
-                b"5",
-                b"f",
-                b"\xff",
-            ]
-            + [
-                b"Transfer-Encoding: chunked\r\n",
-                b"Content-Length: 5\r\n",
-                b"Connection: close\r\n",
-                NEXT,
-            ]
-        ),
+        st.sampled_from(SPOILERS),
     ),
     max_size=4,
 )
@@ -127,7 +109,7 @@ def test_cases_cut_anywhere_are_the_same_through_sockets(case: Case, places: lis
                     )  # so that the kernel does not put the pieces together
                 refused = case.refused is not None
                 raw = await (client.rest() if refused else client.until(b"GET /next "))
-                answers.append(REQUEST_ID.sub(b"", raw))
+                answers.append(comparable(raw))
                 client.close()
                 await world.idle()
             assert answers[0] == answers[1]
