@@ -256,12 +256,12 @@ class Exchange:
         if rest:
             tunnel.from_container(rest)
 
-    def upstream_lost(self, reason: str) -> None:
-        """The connection to the container ended before the response was whole."""
+    def upstream_lost(self, reason: str, *, orderly: bool = False) -> None:
+        """The connection to the container ended, with the response where `orderly` and it has no other end."""
         upstream, self._upstream = self._upstream, None
         if self._over or upstream is None:
             return
-        if self._response.until_close:
+        if orderly and self._response.until_close:
             self._upstream = upstream
             self.response_end([])
             self.response_flush()

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 from typing import Protocol, cast
 
 import httptools
 
 from portico.gateway.flow import FlowControlledProtocol
-from portico.gateway.head import NOT_RESPONSE_TRAILERS, Header, ResponseHead
+from portico.gateway.head import NOT_RESPONSE_TRAILERS, Header, HeadError, ResponseHead
 from portico.wire.container import Address
 
 BACKLOG_PAUSE = 0.02  # seconds until a full backlog is tried again
 LAST_WORDS = 256 * 1024  # bytes read at once; a socket's buffer holds about as many
+MAX_UNFINISHED = (
+    256 * 1024
+)  # bytes of a head, trailers or chunk extensions; they are kept or go nowhere
 MAX_IDLE = 128  # connections kept open to one address; a burst's surplus is closed
 
 
@@ -42,8 +44,11 @@ class ResponseReceiver(Protocol):
     def response_flush(self) -> None:
         """Everything in hand has been told."""
 
-    def upstream_lost(self, reason: str) -> None:
-        """The connection ended before the response was whole."""
+    def upstream_lost(self, reason: str, *, orderly: bool = False) -> None:
+        """The connection ended before the response was whole.
+
+        Unless it ended where the container closes, which in an `orderly` way ends a response without length.
+        """
 
     def upstream_writable(self, writable: bool) -> None:
         """The container's backlog grew over, or fell under, its bound."""
@@ -73,6 +78,7 @@ class UpstreamConnection(FlowControlledProtocol):
         "_keep_alive",
         "_parser",
         "_reason",
+        "_unfinished",
         "key",
         "receiver",
         "tunnel",
@@ -88,6 +94,7 @@ class UpstreamConnection(FlowControlledProtocol):
         self._head: ResponseHead | None = None
         self._reason = b""
         self._headers: list[Header] = []  # of the head, then of the trailers
+        self._unfinished = 0  # bytes since a head, a piece of a body, or an end
         self._done = False
         self._keep_alive = False  # whether another response may follow (RFC 9112 §9.3)
 
@@ -95,25 +102,30 @@ class UpstreamConnection(FlowControlledProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._dialer.forget(self)
-        if exc is not None:
-            self._read_last_words()
+        orderly = exc is None or self._read_last_words()
         tunnel, self.tunnel = self.tunnel, None
         if tunnel is not None:
             tunnel.container_lost()
         receiver, self.receiver = self.receiver, None
         if receiver is not None:
-            receiver.upstream_lost("the container closed the connection")
+            receiver.upstream_lost("the container closed the connection", orderly=orderly)
 
-    def _read_last_words(self) -> None:
-        """Read what came before the container closed.
+    def _read_last_words(self) -> bool:
+        """Read what came before the container closed; returns whether it did so, and was not cut off.
 
         A container that answers early and closes breaks the writing of what it does not want to read. The loop
         then gives the connection up, with the answer unread: an early response, or why a WebSocket is closed.
         """
         descriptor = self.fileno()
-        with contextlib.suppress(OSError):  # nothing came, or the connection was reset
-            while self._expects and (data := os.read(descriptor, LAST_WORDS)):
+        try:
+            while self._expects:
+                data = os.read(descriptor, LAST_WORDS)
+                if not data:
+                    return True
                 self.data_received(data)
+        except OSError:  # nothing came, or the connection was reset
+            pass
+        return False
 
     @property
     def _expects(self) -> bool:
@@ -133,6 +145,7 @@ class UpstreamConnection(FlowControlledProtocol):
         if receiver is None:  # bytes that nobody asked for
             self.close()
             return
+        self._unfinished += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -140,15 +153,25 @@ class UpstreamConnection(FlowControlledProtocol):
                 receiver.response_upgraded(self._head, data[upgrade.args[0] :])
             return
         except httptools.HttpParserError as error:
+            if not self._answers_head(receiver):
+                known = error.__context__ or error
+                self._break(receiver, f"the container's answer is not HTTP: {known}")
+                return
+        if self._answers_head(receiver):
+            self._done = True
+            # Should the body be sent all the same, it must not be read as the answer to another request.
+            self._keep_alive = False
+            receiver.response_end([])
+        elif self._unfinished > MAX_UNFINISHED:
             self._break(
-                receiver, f"the container's answer is not HTTP: {error.__context__ or error}"
+                receiver, f"the container's answer has a head of over {MAX_UNFINISHED} bytes"
             )
             return
-        if receiver.method == b"HEAD" and not self._done and self._answered:
-            self._done = True
-            self._parser = httptools.HttpResponseParser(self)  # the old one waits for a body
-            receiver.response_end([])
         receiver.response_flush()
+
+    def _answers_head(self, receiver: ResponseReceiver) -> bool:
+        """Whether a response to HEAD is over, while the parser thinks that it has a body."""
+        return receiver.method == b"HEAD" and not self._done and self._answered
 
     @property
     def _answered(self) -> bool:
@@ -176,10 +199,15 @@ class UpstreamConnection(FlowControlledProtocol):
         self._headers.append((name, value))
 
     def on_headers_complete(self) -> None:
-        status = self._parser.get_status_code()
-        self._head = head = ResponseHead(status, self._reason, self._headers)
-        self._keep_alive = self._parser.should_keep_alive()
+        parser = self._parser
+        status = parser.get_status_code()
+        head = ResponseHead(status, self._reason, self._headers)
+        self._keep_alive = parser.should_keep_alive()
+        if not self._keep_alive and parser.get_http_version() not in ("1.0", "1.1"):
+            raise HeadError(502, f"HTTP/{parser.get_http_version()} is not spoken here")
+        self._head = head
         self._headers = []
+        self._unfinished = 0
         receiver = self.receiver
         if receiver is None:
             return
@@ -194,11 +222,13 @@ class UpstreamConnection(FlowControlledProtocol):
             return
         if receiver.method == b"HEAD":
             raise ValueError("a body in answer to HEAD")
+        self._unfinished = 0
         receiver.response_body(data)
 
     def on_message_complete(self) -> None:
         if self._answered and self.receiver is not None:
             self._done = True
+            self._unfinished = 0
             trailers = self._headers
             if trailers:
                 trailers = [t for t in trailers if t[0].lower() not in NOT_RESPONSE_TRAILERS]
