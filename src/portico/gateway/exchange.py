@@ -89,7 +89,8 @@ class Exchange:
     def request_body(self, data: bytes) -> None:
         """A piece of the request's body came."""
         if not self._over and self._body is not None and not self._body.add(data):
-            self._refuse(too_large(self._services.limits.request_body))
+            refusal = too_large(self._services.limits.request_body)
+            self.reject(refusal, begun=self.endpoint is not None)
 
     def request_end(self, trailers: list[Header]) -> None:
         """The request is whole."""
@@ -209,6 +210,10 @@ class Exchange:
             self._input_ended = head.input_ended == b"%d" % self._lease.input_id
         if self._body is not None:
             self._body.forget()
+        if not self.request_complete and head.status >= 400:
+            self.keep_alive = (
+                False  # the rest is not wanted: the client need not send it (RFC 9112 §9.5)
+            )
         extra = b"x-request-id: %b\r\n" % self.head.request_id
         if self._lease is not None and self._lease.cold_start is not None:
             extra += server_timing(self._lease.cold_start.phases)

@@ -102,7 +102,10 @@ class UpstreamConnection(FlowControlledProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._dialer.forget(self)
-        orderly = exc is None or self._read_last_words()
+        orderly = exc is None
+        if not orderly:
+            # The error of a reset is told once: to whoever writes first, or else reads.
+            orderly = self._read_last_words() and not isinstance(exc, ConnectionResetError)
         tunnel, self.tunnel = self.tunnel, None
         if tunnel is not None:
             tunnel.container_lost()
