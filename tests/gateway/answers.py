@@ -6,8 +6,10 @@ in two ways ends there, as a 502, or where its head has gone by then, with a con
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
+ADDED = re.compile(rb"(?:x-request-id|server-timing): [^\r\n]*\r\n|connection: close\r\n(?=\r\n)")
 CUT = "cut"
 BAD = "502"
 
@@ -24,6 +26,11 @@ class Answer:
     data: bytes
     seen: bytes | str
     method: bytes = b"POST"
+
+
+def unadorned(raw: bytes) -> bytes:
+    """An answer as a client got it, without the lines that the gateway adds."""
+    return ADDED.sub(b"", raw)
 
 
 def ok(*lines: bytes, body: bytes = b"ok") -> bytes:

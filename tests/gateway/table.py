@@ -193,6 +193,60 @@ class Outcome(NamedTuple):
         return [int(s) for s in re.findall(rb"HTTP/1\.1 (\d{3}) ", self.answers)]
 
 
+class Conversation:
+    """One client's connection, and those that it takes to the container."""
+
+    def __init__(self, table: Table, answer: bytes) -> None:
+        self.table = table
+        self.answer = answer
+        self.dialer = table.gateway.dialer = Upstreams()
+        self.transport = Transport()
+        self.client = ClientConnection(table.gateway, PORT)
+        self.transport.connect(self.client)
+        self.requests: list[Seen] = []
+        self.containers: list[Container] = []
+
+    def send(self, data: bytes) -> None:
+        """Bytes come from the client, and the container answers what is whole."""
+        if self.transport.lost:
+            return
+        self.client.data_received(data)
+        progress = bool(self.answer)
+        while progress:
+            progress = False
+            for made in self.dialer.made[len(self.containers) :]:
+                self.containers.append(Container(*made))
+            for container in self.containers:
+                request = container.next()
+                if request is None:
+                    continue
+                progress = True
+                self.requests.append(request)
+                self.table.ended(container.input)
+                if not container.transport.lost:
+                    container.connection.data_received(self.answer)
+
+    def answered(self, pieces: Iterable[bytes]) -> None:
+        """The container says `pieces` in answer to the only request, and closes."""
+        ((connection, transport),) = self.dialer.made
+        container = Container(connection, transport)
+        assert container.next() is not None
+        for piece in pieces:
+            if not transport.lost:
+                connection.data_received(piece)
+        connection.connection_lost(None)
+        self.table.ended(container.input)
+
+    def end(self) -> Outcome:
+        """The client goes."""
+        transport = self.transport
+        answers = comparable(bytes(transport.written))
+        outcome = Outcome(answers, tuple(self.requests), transport.ended, transport.reset)
+        self.client.connection_lost(None)
+        self.table.settle()
+        return outcome
+
+
 class Table:
     """One gateway with one warm container, for any number of connections one after the other."""
 
@@ -222,49 +276,25 @@ class Table:
         )
         self.gateway.publish("ap-1", {}, {PORT: endpoint})
 
-    def converse(self, pieces: Iterable[bytes], answer: bytes = OK) -> Outcome:
-        """Send `pieces` on a connection of their own, with a container that answers each whole request."""
-        self.gateway.dialer = dialer = Upstreams()
-        transport = Transport()
-        client = ClientConnection(self.gateway, PORT)
-        transport.connect(client)
-        requests: list[Seen] = []
-        containers: list[Container] = []
-        for piece in pieces:
-            if transport.lost:
-                break
-            client.data_received(piece)
-            self._serve(dialer, containers, requests, answer)
-        outcome = Outcome(
-            comparable(bytes(transport.written)),
-            tuple(requests),
-            transport.ended,
-            transport.reset,
-        )
-        client.connection_lost(None)
-        self.settle()
-        return outcome
+    def connect(self, answer: bytes = OK) -> Conversation:
+        """A connection of its own, with a container that gives `answer`, where there is one, to whole requests."""
+        return Conversation(self, answer)
 
-    def _serve(self, dialer: Upstreams, containers, requests, answer: bytes) -> None:
-        progress = True
-        while progress:
-            progress = False
-            for made in dialer.made[len(containers) :]:
-                containers.append(Container(*made))
-            for container in containers:
-                request = container.next()
-                if request is None:
-                    continue
-                progress = True
-                requests.append(request)
-                self.engine_container.listener.ended((container.input,))
-                if not container.transport.lost:
-                    container.connection.data_received(answer)
+    def converse(self, pieces: Iterable[bytes]) -> Outcome:
+        """What comes of `pieces` on a connection of their own."""
+        conversation = self.connect()
+        for piece in pieces:
+            conversation.send(piece)
+        return conversation.end()
+
+    def ended(self, number: int) -> None:
+        """The handler of an input has ended."""
+        self.engine_container.listener.ended((number,))
 
     def settle(self) -> None:
         """Every input's handler ends, and no count is left behind."""
         for number in self.engine_container.cancelled:
-            self.engine_container.listener.ended((number,))
+            self.ended(number)
         self.engine_container.cancelled.clear()
         assert self.pool.stats.running == 0
         assert not self.gateway.connections

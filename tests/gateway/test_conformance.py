@@ -264,6 +264,21 @@ def test_http_1_0_without_a_host_is_served_at_an_own_port_and_unknown_at_the_sha
     run(test)
 
 
+def test_chunks_are_taken_off_for_http_1_0_and_the_connection_ends_the_body():
+    answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n3\r\ntwo\r\n0\r\nX-Sum: 6\r\n\r\n"
+
+    async def test():
+        async with World(says(answer)) as world:
+            client = await world.connect()
+            client.send(b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
+            raw = await client.rest()
+            assert raw.endswith(b"\r\nconnection: close\r\n\r\nonetwo")
+            assert b"chunked" not in raw
+            assert b"keep-alive" not in raw
+
+    run(test)
+
+
 def test_requests_behind_the_last_one_are_not_heard():
     async def test():
         async with World(hello) as world:

@@ -6,10 +6,12 @@ import asyncio
 import itertools
 from collections.abc import Iterator
 
+import h11
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from gateway.answers import ANSWERS, BAD, CUT, Answer, unadorned
 from gateway.corpus import CASES, NEXT, Case
 from gateway.table import Outcome, Table, comparable
 from gateway.world import World, hello, run
@@ -114,3 +116,42 @@ def test_cases_cut_anywhere_are_the_same_through_sockets(case: Case, places: lis
 
     assume(places)
     run(test)
+
+
+def as_h11_reads(raw: bytes, method: bytes) -> list[object]:
+    """Every part of the response in `raw`, pieces of a body put together."""
+    connection = h11.Connection(h11.CLIENT)
+    connection.send(h11.Request(method=method, target="/", headers=[("host", "h")]))
+    connection.send(h11.EndOfMessage())
+    connection.receive_data(raw)
+    parts: list[object] = []
+    body = b""
+    while not isinstance(event := connection.next_event(), h11.EndOfMessage):
+        if isinstance(event, h11.Data):
+            body += bytes(event.data)
+        else:
+            parts.append((event.status_code, event.reason, event.headers.raw_items()))
+    return [*parts, body, event.headers.raw_items()]
+
+
+def told(table: Table, answer: Answer, pieces: list[bytes]) -> Outcome:
+    conversation = table.connect(answer=b"")
+    conversation.send(answer.method + b" / HTTP/1.1\r\nHost: h\r\n\r\n")
+    conversation.answered(pieces)
+    return conversation.end()
+
+
+@pytest.mark.parametrize("answer", ANSWERS, ids=lambda answer: answer.name)
+def test_every_answer_cut_in_two_anywhere_and_in_single_bytes_is_the_same(
+    table: Table, answer: Answer
+):
+    data, method = answer.data, answer.method
+    ways = [[data[:place], data[place:]] for place in range(len(data) + 1)]
+    for pieces in (*ways, [data[i : i + 1] for i in range(len(data))]):
+        outcome = told(table, answer, pieces)
+        assert outcome.reset is (answer.seen is CUT), pieces
+        if answer.seen is BAD:
+            assert outcome.statuses == [502], pieces
+        elif isinstance(answer.seen, bytes):
+            seen = as_h11_reads(unadorned(outcome.answers), method)
+            assert seen == as_h11_reads(answer.seen, method), pieces

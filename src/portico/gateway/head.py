@@ -325,7 +325,7 @@ class ResponseHead:
         self.input_ended: bytes | None = None
         if status < 100:
             raise HeadError(502, f"the status {status} is none")
-        if not REASON_PHRASE.fullmatch(reason):
+        if reason != b"OK" and not REASON_PHRASE.fullmatch(reason):
             raise HeadError(502, "the reason phrase has control characters")
         connection = b""
         for name, value in headers:
