@@ -9,6 +9,7 @@ from collections import deque
 
 from portico.gateway.exchange import NEVER, Exchange
 from portico.gateway.flow import FlowControlledProtocol
+from portico.gateway.forwarding import Peer
 from portico.gateway.head import Header, RequestHead
 from portico.gateway.problems import Refusal
 from portico.gateway.requests import RequestReader
@@ -44,11 +45,12 @@ class ClientConnection(FlowControlledProtocol):
         "port",
     )
 
+    peer: Peer
+
     def __init__(self, owner: ConnectionOwner, port: int | None) -> None:
         super().__init__()
         self._owner = owner
         self.port = port
-        self.peer = ""
         self._reader = RequestReader(self, owner.limits)
         self._receiving: Exchange | None = None  # whose body is coming in
         self._current: Exchange | None = None  # whose response is going out
@@ -65,8 +67,7 @@ class ClientConnection(FlowControlledProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        peer = transport.get_extra_info("peername")
-        self.peer = peer[0] if isinstance(peer, tuple) else "127.0.0.1"
+        self.peer = self._owner.peer(transport)
         self._deadline = ARM_IDLE
         self._owner.connected(self)
 

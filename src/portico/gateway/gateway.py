@@ -12,7 +12,7 @@ from typing import Any
 
 from portico.gateway.auth import ProxyTokens
 from portico.gateway.downstream import ClientConnection
-from portico.gateway.forwarding import Forwarding
+from portico.gateway.forwarding import Forwarding, Peer
 from portico.gateway.head import RequestHead
 from portico.gateway.limits import Limits, TokenBucket
 from portico.gateway.problems import Refusal
@@ -167,7 +167,14 @@ class Gateway:
         """An id for a new request."""
         return self._forwarding.request_id()
 
-    def forwarding_lines(self, head: RequestHead, peer: str) -> bytes:
+    def peer(self, transport: asyncio.BaseTransport) -> Peer:
+        """Who is at the other end of a client's connection."""
+        # With something to return in its place: uvloop raises for a connection that is over already.
+        name = transport.get_extra_info("peername", "")
+        secure = transport.get_extra_info("ssl_object") is not None
+        return self._forwarding.peer(name, secure=secure)
+
+    def forwarding_lines(self, head: RequestHead, peer: Peer) -> bytes:
         """Header lines that tell a container about the client."""
         return self._forwarding.lines(head, peer)
 
