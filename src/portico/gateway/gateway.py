@@ -7,6 +7,7 @@ import contextlib
 import os
 import select
 import socket
+import ssl
 from collections.abc import Coroutine, Mapping
 from typing import Any
 
@@ -58,11 +59,20 @@ class Gateway:
 
     # -- life
 
-    async def listen(self, host: str, port: int) -> int:
-        """Take requests on the shared address; `port` 0 means any. Returns the port. Raises OSError."""
+    async def listen(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> int:
+        """Take requests on the shared address, over TLS if `tls` is given; `port` 0 means any.
+
+        Returns the port. Raises OSError.
+        """
         try:
             server = await self.loop.create_server(
-                lambda: ClientConnection(self, None), host, port, backlog=BACKLOG
+                lambda: ClientConnection(self, None),
+                host,
+                port,
+                backlog=BACKLOG,
+                ssl=tls,
+                ssl_handshake_timeout=self.limits.head_timeout if tls else None,
+                ssl_shutdown_timeout=self.limits.idle_timeout if tls else None,
             )
         except OSError as error:
             # The loop's own message is a sentence around the address in its internal form.
