@@ -30,13 +30,10 @@ CLAIMS = [
 
 
 def head_of(*headers: tuple[str, str]) -> RequestHead:
-    head = RequestHead()
-    head.method, head.target = b"GET", b"/"
-    head.add(b"Host", b"app.example:8400")
-    for name, value in headers:
-        head.add(name.encode(), value.encode("latin-1"))
+    head = RequestHead(b"GET", b"/")
+    lines = (("Host", "app.example:8400"), *headers)
+    head.read([(name.encode(), value.encode("latin-1")) for name, value in lines])
     head.request_id = b"in-" + b"0" * 32
-    head.complete()
     return head
 
 
