@@ -52,6 +52,7 @@ class Gateway:
         self._bucket = bucket
         self._proxy_tokens = proxy_tokens
         self._connections: set[ClientConnection] = set()
+        self._closing = False
         self._quiet = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._listeners: dict[int | None, asyncio.Server] = {}
@@ -114,6 +115,7 @@ class Gateway:
 
     async def close(self, grace: float) -> None:
         """Stop listening, let running exchanges end for `grace` seconds, then cut the rest."""
+        self._closing = True
         for server in self._listeners.values():
             server.close()
         self._listeners.clear()
@@ -166,6 +168,8 @@ class Gateway:
     def connected(self, connection: ClientConnection) -> None:
         """A client connected."""
         self._connections.add(connection)
+        if self._closing:  # the handshake of its TLS began before that
+            connection.abort()
 
     def disconnected(self, connection: ClientConnection) -> None:
         """A client is gone."""
