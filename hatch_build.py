@@ -35,7 +35,11 @@ class CompileHook(BuildHookInterface[Any]):
 
     def dependencies(self) -> list[str]:
         """What compiling needs, where it is wanted: the compiler, and the types of what is imported."""
-        return ["mypy>=1.14", "setuptools>=75", *self.metadata.core.dependencies] if self._wanted else []
+        return (
+            ["mypy>=1.14", "setuptools>=75", *self.metadata.core.dependencies]
+            if self._wanted
+            else []
+        )
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Compile, unless the installation is to follow the sources."""

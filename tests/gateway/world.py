@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 import tempfile
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
@@ -172,8 +173,10 @@ class World:
         ephemeral: bool = False,
         parameters: Sequence[ParameterSpec] = (),
         max_pools: int = MAX_POOLS,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.handler = handler
+        self.tls = tls
         self.max_pools = max_pools
         self.limits = limits or Limits()
         self.function = function(
@@ -233,7 +236,7 @@ class World:
             ephemeral=self.ephemeral,
             requires_proxy_auth=self.auth,
         )
-        self.port = await self.gateway.listen("127.0.0.1", 0)
+        self.port = await self.gateway.listen("127.0.0.1", 0, self.tls)
         self.own_port = await self.gateway.open_port(None)
         self.gateway.publish(
             "ap-1", {"me--app-f.localhost": self.endpoint}, {self.own_port: self.endpoint}
@@ -255,9 +258,10 @@ class World:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._folder.cleanup()
 
-    async def connect(self, own_port: bool = True) -> Client:
+    async def connect(self, own_port: bool = True, tls: ssl.SSLContext | None = None) -> Client:
+        """A connection to the function's own port, or to the shared one, which may want `tls`."""
         reader, writer = await asyncio.open_connection(
-            "127.0.0.1", self.own_port if own_port else self.port
+            "127.0.0.1", self.own_port if own_port else self.port, ssl=tls
         )
         return Client(reader, writer)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from portico.cli.server import settings_from
 from portico.client.discovery import find_server
+from portico.exception import InvalidError
 from portico.wire.image import ImageSpec
 from portico.wire.local import ServerRecord
 
@@ -28,12 +29,16 @@ def server_or_embedded(
     if record is not None:
         yield record
         return
+    from portico.server.certificates import CertificateError
     from portico.server.embedded import EmbeddedServer
 
     with EmbeddedServer(settings_from({})) as server:
         if begun is not None:
             begun(server)
-        server.wait_ready()
+        try:
+            server.wait_ready()
+        except CertificateError as error:
+            raise InvalidError(str(error)) from None
         yield ServerRecord(url=server.url, token=server.token, embedded=True)
 
 

@@ -29,6 +29,13 @@ RateLimit = Annotated[
 TrustedProxy = Annotated[
     list[str] | None, typer.Option(metavar="CIDR", help="Whose X-Forwarded-* headers count.")
 ]
+TlsCert = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Certificate and chain for HTTPS, PEM; with --tls-key."),
+]
+TlsKey = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="The certificate's private key, PEM.")
+]
 
 
 @app.command()
@@ -42,6 +49,8 @@ def run(
     engine: Engine = None,
     rate_limit: RateLimit = None,
     trusted_proxy: TrustedProxy = None,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
 ) -> None:
     """Run the server here, until a signal ends it.
 
@@ -49,7 +58,7 @@ def run(
     """
     from portico.server.main import run as run_server
 
-    raise typer.Exit(run_server(settings_from(given_options(locals()))))
+    raise typer.Exit(run_server(settings_to_run(given_options(locals()))))
 
 
 @app.command()
@@ -63,10 +72,12 @@ def start(
     engine: Engine = None,
     rate_limit: RateLimit = None,
     trusted_proxy: TrustedProxy = None,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
 ) -> None:
     """Start the server in the background and wait until it is ready."""
     given = given_options(locals())
-    settings_from(given)  # a mistake in them is said here, not in the log
+    settings_to_run(given)  # a mistake in them is said here, not in the log
 
     from portico.cli.background import start_server
     from portico.cli.output import console
@@ -158,6 +169,18 @@ def settings_from(given: dict[str, Any]) -> ServerSettings:
             for one in error.errors()
         )
         raise typer.BadParameter(f"{problems} (options, PORTICO_… or the config file)") from None
+
+
+def settings_to_run(given: dict[str, Any]) -> ServerSettings:
+    """`settings_from`, with a certificate that cannot be used refused too."""
+    from portico.server.certificates import CertificateError, certificate_of
+
+    settings = settings_from(given)
+    try:
+        certificate_of(settings.tls_cert, settings.tls_key)
+    except CertificateError as error:
+        raise typer.BadParameter(str(error)) from None
+    return settings
 
 
 def command_line(given: dict[str, Any]) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from portico.gateway.head import IDEMPOTENT, NOT_TRAILERS, Header, RequestHead
+from portico.gateway.head import IDEMPOTENT, Header, RequestHead, may_trail
 from portico.gateway.limits import Limits
 
 
@@ -31,8 +31,7 @@ class RequestBody:
     def end(self, trailers: list[Header]) -> None:
         """The body is whole."""
         if self._chunked:
-            passed = [t for t in trailers if t[0].lower() not in NOT_TRAILERS]
-            lines = [b"%b: %b\r\n" % trailer for trailer in passed]
+            lines = [b"%b: %b\r\n" % trailer for trailer in trailers if may_trail(trailer[0])]
             self._push(b"".join((b"0\r\n", *lines, b"\r\n")))
 
     def _push(self, data: bytes) -> None:

@@ -9,6 +9,7 @@ from collections import deque
 
 from portico.gateway.exchange import NEVER, Exchange
 from portico.gateway.flow import FlowControlledProtocol
+from portico.gateway.forwarding import Peer
 from portico.gateway.head import Header, RequestHead
 from portico.gateway.problems import Refusal
 from portico.gateway.requests import RequestReader
@@ -44,11 +45,12 @@ class ClientConnection(FlowControlledProtocol):
         "port",
     )
 
+    peer: Peer
+
     def __init__(self, owner: ConnectionOwner, port: int | None) -> None:
         super().__init__()
         self._owner = owner
         self.port = port
-        self.peer = ""
         self._reader = RequestReader(self, owner.limits)
         self._receiving: Exchange | None = None  # whose body is coming in
         self._current: Exchange | None = None  # whose response is going out
@@ -65,8 +67,7 @@ class ClientConnection(FlowControlledProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        peer = transport.get_extra_info("peername")
-        self.peer = peer[0] if isinstance(peer, tuple) else "127.0.0.1"
+        self.peer = self._owner.peer(transport)
         self._deadline = ARM_IDLE
         self._owner.connected(self)
 
@@ -93,7 +94,8 @@ class ClientConnection(FlowControlledProtocol):
     @property
     def _awaits_last_answer(self) -> bool:
         # A client that announced its last request may close its side and still wait for the answer
-        # (RFC 9112 §9.6); any other end is a client that left, and its input is cancelled.
+        # (RFC 9112 §9.6); any other end is a client that left, and its input is cancelled. So is every end over
+        # TLS, whose transport ends with its client.
         exchange = self._current
         return (
             exchange is not None
@@ -101,6 +103,7 @@ class ClientConnection(FlowControlledProtocol):
             and not exchange.keep_alive
             and self._tunnel is None
             and not self._lingering
+            and self.transport.can_write_eof()
         )
 
     def writable_changed(self, writable: bool) -> None:
@@ -234,7 +237,8 @@ class ClientConnection(FlowControlledProtocol):
         """Whether an answer that is over for us is still on its way to the client, and gets on."""
         if self._current is not None or (self._tunnel is not None and not self._lingering):
             return False
-        before, self._unsent = self._unsent, self.transport.get_write_buffer_size()
+        before, transport = self._unsent, self.transport
+        self._unsent = self.unsent() if self._lingering else transport.get_write_buffer_size()
         return self._unsent != before
 
     @property
@@ -268,14 +272,24 @@ class ClientConnection(FlowControlledProtocol):
         if self._client_done:
             self.close()
             return
-        self._lingering = True
-        self._unsent = self.transport.get_write_buffer_size()
-        self._deadline = self._owner.loop.time() + self._patience
-        self.resume_reading()
+        self._await_end()
         if self.transport.can_write_eof():
             self.transport.write_eof()
         else:
-            self.close()
+            super().close()
+
+    def close(self) -> None:
+        """Send what is buffered, then close."""
+        # TLS ends with a word from either side, for which its transport waits longer than we do.
+        if not self.closing and not self.transport.can_write_eof():
+            self._await_end()
+        super().close()
+
+    def _await_end(self) -> None:
+        self._lingering = True
+        self._unsent = self.unsent()
+        self._deadline = self._owner.loop.time() + self._patience
+        self.resume_reading()
 
     def cut(self) -> None:
         """End the connection so that the client notices: a truncated response must not look whole."""

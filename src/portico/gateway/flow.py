@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import fcntl
+import struct
+import termios
 from typing import cast
 
 HIGH_WATER = 64 * 1024  # bytes of unsent data at which the other side is paused
@@ -72,6 +76,14 @@ class FlowControlledProtocol:
         connection = self.transport.get_extra_info("socket")
         return -1 if connection is None else int(connection.fileno())
 
+    def unsent(self) -> int:
+        """Bytes that still have to be sent; more than 0, where that cannot be told exactly."""
+        size = self.transport.get_write_buffer_size()
+        if not self.transport.can_write_eof():
+            # TLS: what is encrypted waits where nobody can count it, but only while the system's buffer is full.
+            size += _in_flight(self.fileno())
+        return size
+
     @property
     def closing(self) -> bool:
         """Whether the connection is closed or about to be."""
@@ -89,3 +101,11 @@ class FlowControlledProtocol:
     def abort(self) -> None:
         """Close, and drop what is buffered."""
         self.transport.abort()
+
+
+def _in_flight(descriptor: int) -> int:
+    """Bytes of a socket that its peer has not acknowledged; 0 where the system does not tell."""
+    with contextlib.suppress(OSError, ValueError):
+        answer = fcntl.ioctl(descriptor, termios.TIOCOUTQ, bytes(4))
+        return int(struct.unpack("i", answer)[0])
+    return 0

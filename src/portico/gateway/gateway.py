@@ -7,12 +7,13 @@ import contextlib
 import os
 import select
 import socket
+import ssl
 from collections.abc import Coroutine, Mapping
 from typing import Any, cast
 
 from portico.gateway.auth import ProxyTokens
 from portico.gateway.downstream import ClientConnection
-from portico.gateway.forwarding import Forwarding
+from portico.gateway.forwarding import Forwarding, Peer
 from portico.gateway.head import RequestHead
 from portico.gateway.limits import Limits, TokenBucket
 from portico.gateway.problems import Refusal
@@ -51,6 +52,7 @@ class Gateway:
         self._bucket = bucket
         self._proxy_tokens = proxy_tokens
         self._connections: set[ClientConnection] = set()
+        self._closing = False
         self._quiet = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._listeners: dict[int | None, asyncio.Server] = {}
@@ -58,11 +60,20 @@ class Gateway:
 
     # -- life
 
-    async def listen(self, host: str, port: int) -> int:
-        """Take requests on the shared address; `port` 0 means any. Returns the port. Raises OSError."""
+    async def listen(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> int:
+        """Take requests on the shared address, over TLS if `tls` is given; `port` 0 means any.
+
+        Returns the port. Raises OSError.
+        """
         try:
             server = await self.loop.create_server(
-                lambda: self._client(None), host, port, backlog=BACKLOG
+                lambda: self._client(None),
+                host,
+                port,
+                backlog=BACKLOG,
+                ssl=tls,
+                ssl_handshake_timeout=self.limits.head_timeout if tls else None,
+                ssl_shutdown_timeout=self.limits.idle_timeout if tls else None,
             )
         except OSError as error:
             # The loop's own message is a sentence around the address in its internal form.
@@ -107,6 +118,7 @@ class Gateway:
 
     async def close(self, grace: float) -> None:
         """Stop listening, let running exchanges end for `grace` seconds, then cut the rest."""
+        self._closing = True
         for server in self._listeners.values():
             server.close()
         self._listeners.clear()
@@ -159,6 +171,8 @@ class Gateway:
     def connected(self, connection: ClientConnection) -> None:
         """A client connected."""
         self._connections.add(connection)
+        if self._closing:  # the handshake of its TLS began before that
+            connection.abort()
 
     def disconnected(self, connection: ClientConnection) -> None:
         """A client is gone."""
@@ -170,7 +184,14 @@ class Gateway:
         """An id for a new request."""
         return self._forwarding.request_id()
 
-    def forwarding_lines(self, head: RequestHead, peer: str) -> bytes:
+    def peer(self, transport: asyncio.BaseTransport) -> Peer:
+        """Who is at the other end of a client's connection."""
+        # With something to return in its place: uvloop raises for a connection that is over already.
+        name = transport.get_extra_info("peername", "")
+        secure = transport.get_extra_info("ssl_object") is not None
+        return self._forwarding.peer(name, secure=secure)
+
+    def forwarding_lines(self, head: RequestHead, peer: Peer) -> bytes:
         """Header lines that tell a container about the client."""
         return self._forwarding.lines(head, peer)
 

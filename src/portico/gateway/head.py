@@ -53,6 +53,7 @@ REQUEST_FIELDS: dict[bytes, int] = {
     b"x-forwarded-for": FORWARDED,
     b"x-forwarded-proto": FORWARDED,
     b"x-forwarded-host": FORWARDED,
+    b"x-real-ip": FORWARDED,
     b"forwarded": FORWARDED,
     b"x-request-id": HOP,
     INPUT_HEADER: HOP,
@@ -73,6 +74,8 @@ RESPONSE_FIELDS: dict[bytes, int] = {
     b"x-request-id": HOP,
     ENDED_HEADER: ENDED,
 }
+FORWARDED_PREFIX = b"x-forwarded-"
+X = b"Xx"
 HOST_FIELD = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?")
 """A host and an optional port, without user information (RFC 3986 §3.2.2, RFC 9110 §7.2)."""
 REASON_PHRASE = re.compile(rb"[\t -~\x80-\xff]*")
@@ -171,7 +174,11 @@ class RequestHead:
             size += len(name) + len(value) + 4
             meaning = meaning_of(name.lower())
             if meaning is None:
-                lines.append(b"%b: %b\r\n" % (name, value))
+                # The letter x, of either case, first: it is all that the test costs for most names.
+                if name[0] in X and name[:12].lower().replace(b"_", b"-") == FORWARDED_PREFIX:
+                    self._take(FORWARDED, name, value)
+                else:
+                    lines.append(b"%b: %b\r\n" % (name, value))
             elif meaning == HOST:
                 if self.host is not None:
                     raise HeadError(400, "more than one Host header")
@@ -356,6 +363,12 @@ class ResponseHead:
         """The head for the client; `framing` and `extra` are complete header lines."""
         start = b"HTTP/1.1 %d %b\r\n" % (self.status, self.reason)
         return b"".join((start, *self.lines, framing, extra, b"\r\n"))
+
+
+def may_trail(name: bytes) -> bool:
+    """Whether a field may stand in a trailer section; what speaks of framing, routing or the client may not."""
+    lower = name.lower()
+    return lower not in NOT_TRAILERS and not lower.startswith(FORWARDED_PREFIX)
 
 
 def server_timing(phases: dict[str, float]) -> bytes:

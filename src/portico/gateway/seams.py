@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, Protocol
 
+from portico.gateway.forwarding import Peer
 from portico.gateway.head import RequestHead
 from portico.gateway.limits import Limits
 from portico.gateway.tunnel import Tunnel
@@ -26,7 +27,7 @@ class Services(Protocol):
     def admit(self, head: RequestHead, port: int | None) -> Endpoint:
         """The endpoint a request may go to. Raises `Refusal`."""
 
-    def forwarding_lines(self, head: RequestHead, peer: str) -> bytes:
+    def forwarding_lines(self, head: RequestHead, peer: Peer) -> bytes:
         """Header lines that tell a container about the client."""
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
@@ -36,7 +37,7 @@ class Services(Protocol):
 class Client(Protocol):
     """The downstream connection, as an exchange uses it."""
 
-    peer: str
+    peer: Peer
     port: int | None
     writable: bool
 
@@ -64,6 +65,9 @@ class ConnectionOwner(Services, Protocol):
 
     def disconnected(self, connection: ClientConnection) -> None:
         """A client is gone."""
+
+    def peer(self, transport: asyncio.BaseTransport) -> Peer:
+        """Who is at the other end of a client's connection."""
 
     def request_id(self) -> bytes:
         """An id for a new request."""

@@ -73,6 +73,7 @@ def _login_name() -> str:
 
 
 Address = Annotated[HostPort, BeforeValidator(_host_port), Field(validate_default=True)]
+File = Annotated[Path, AfterValidator(Path.expanduser)]
 
 
 class ServerSettings(BaseSettings):
@@ -91,6 +92,8 @@ class ServerSettings(BaseSettings):
     engine: Literal["local"] = "local"
     rate_limit: Annotated[float | None, BeforeValidator(_rate)] = 200.0
     trusted_proxy: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_networks)] = ()
+    tls_cert: File | None = None
+    tls_key: File | None = None
 
     @classmethod
     def settings_customise_sources(

@@ -2,32 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
-
-import uvicorn
 
 from portico.control.naming import Site
 from portico.control.proxy_tokens import ProxyGate
 from portico.control.runtime import Runtime
 from portico.control.service import Control
 from portico.images.base import ImageBuilder
+from portico.server.api_server import ApiServer, Listener
 from portico.wire.api import ServerInfo
 from portico.wire.container import LogLine
-
-STREAMS_GRACE = 1  # seconds for open answers of the API to end at shutdown
-
-
-class _ApiServer(uvicorn.Server):
-    """Uvicorn inside our loop: signals are the business of whoever runs the loop."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
 
 
 class ControlPlane:
@@ -57,30 +43,19 @@ class ControlPlane:
         )
         self.log: Callable[[LogLine], None] = self._control.log_sink
         self.blob: Callable[[str], Path] = self._control.blob
-        self._server: _ApiServer | None = None
-        self._serving: asyncio.Task[None] | None = None
+        self._server: ApiServer | None = None
 
-    async def start(self, listener: socket.socket) -> str:
+    async def start(self, listeners: Sequence[Listener]) -> str:
         """Open the store, bring deployed apps back, take requests. Returns a token for this machine's clients."""
         await self._control.start()
-        config = uvicorn.Config(
-            self._control.api,
-            lifespan="off",
-            ws="none",
-            log_config=None,
-            access_log=False,
-            timeout_graceful_shutdown=STREAMS_GRACE,
-        )
-        self._server = _ApiServer(config)
-        self._serving = asyncio.create_task(self._server.serve(sockets=[listener]))
+        self._server = ApiServer(self._control.api, listeners)
         return self._control.issue_token("embedded" if self._embedded else "local")
 
     async def end_streams(self) -> None:
         """Take no further requests and end the open answers, which would keep the API from ending."""
         await self._control.end_streams()
-        if self._server is not None and self._serving is not None:
-            self._server.should_exit = True
-            await self._serving
+        if self._server is not None:
+            await self._server.close()
 
     async def close(self) -> None:
         """Write what is pending and close the store."""

@@ -62,8 +62,8 @@ class EmbeddedServer:
 
     @property
     def url(self) -> str:
-        """Control API of the ready server."""
-        return self._ready.api_url
+        """Control API of the ready server, for this machine's clients."""
+        return self._ready.local_url
 
     @property
     def web_url(self) -> str:

@@ -9,6 +9,7 @@ import sys
 
 import uvloop
 
+from portico.server.certificates import CertificateError
 from portico.server.config import ServerSettings
 from portico.server.server import Server
 from portico.server.state import StateLocked
@@ -18,7 +19,7 @@ def run(settings: ServerSettings) -> int:
     """Serve until SIGTERM or SIGINT. Returns the exit status."""
     try:
         return uvloop.run(_run(settings))
-    except (OSError, StateLocked) as error:
+    except (OSError, StateLocked, CertificateError) as error:
         print(f"error: {_sentence(error)}", file=sys.stderr)
         return 1
 

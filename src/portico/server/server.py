@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib
+import ipaddress
+import logging
 import os
 import resource
 import socket
+import ssl
 import time
 from collections.abc import Iterable
 from importlib.metadata import version
@@ -22,6 +25,7 @@ from portico.gateway.gateway import Gateway
 from portico.gateway.limits import Limits, TokenBucket
 from portico.images.builder import UvBuilder
 from portico.sandboxes.process import ProcessSandbox
+from portico.server.certificates import certificate_of
 from portico.server.config import HostPort, ServerSettings
 from portico.server.live import LiveApps
 from portico.server.state import StateFolder
@@ -33,11 +37,17 @@ from portico.wire.local import ServerRecord
 if TYPE_CHECKING:
     from portico.server.control_plane import ControlPlane
 
+logger = logging.getLogger(__name__)
+
 BURST_SECONDS = 5  # the bucket holds this many seconds of the rate (SPEC §6)
 EMBEDDED_GRACE = 3.0  # seconds that running inputs have when the server of a CLI process ends
 GRACE = 30.0
 API_BACKLOG = 512
 DESCRIPTORS = 65_536
+CLEAR_TEXT = (
+    "the control API at %s can be reached from other machines and is not encrypted, so its tokens can be read on "
+    "the way: give --tls-cert and --tls-key, or leave it on 127.0.0.1 and reach it through SSH or a VPN"
+)
 
 
 class Server:
@@ -53,6 +63,8 @@ class Server:
         self._cleanup = contextlib.AsyncExitStack()
         self.web_url = ""
         self.api_url = ""
+        self.local_url = ""
+        """The control API for this machine's own clients."""
         self.token = ""
         self.can_warm = asyncio.Event()
         """Set once `warm` may be called, well before the server is ready."""
@@ -73,12 +85,11 @@ class Server:
         if not self._embedded:
             self._state.lock()
             self._cleanup.callback(self._state.unlock)
+        tls = self._tls()
         gateway = self._gateway(loop)
-        web_port = await gateway.listen(settings.web.host, settings.web.port)
-        self.web_url = _url(settings.web, web_port)
-        api_socket = _bind(settings.api)
-        self._cleanup.callback(api_socket.close)
-        self.api_url = _url(settings.api, api_socket.getsockname()[1])
+        web_port = await gateway.listen(settings.web.host, settings.web.port, tls)
+        self.web_url = _url(settings.web, web_port, tls)
+        listeners = self._bind_api(tls)
 
         self._engine = LocalEngine(ProcessSandbox(self._state.run, self._log))
         apps = LiveApps(self._engine, gateway, self._log)
@@ -92,16 +103,54 @@ class Server:
         down(gateway.close, self._grace)
         self.can_warm.set()
         self._plane = await self._make_plane(apps, web_port)
-        self.token = await self._plane.start(api_socket)
+        self.token = await self._plane.start(listeners)
         down(self._plane.end_streams)
         self._leave_record()
+
+    def _tls(self) -> ssl.SSLContext | None:
+        """What the shared address speaks TLS with; its certificate is that in the files, whenever they change."""
+        certificate = certificate_of(self._settings.tls_cert, self._settings.tls_key)
+        if certificate is None:
+            return None
+        following = asyncio.create_task(certificate.follow())
+        self._cleanup.callback(following.cancel)
+        return certificate.context
+
+    def _bind_api(
+        self, tls: ssl.SSLContext | None
+    ) -> list[tuple[socket.socket, ssl.SSLContext | None]]:
+        """The control API's sockets.
+
+        Where other machines can reach it, its tokens travel, so it has the certificate of the web functions;
+        this machine's own clients, who know it by no name that is in it, then have a loopback port.
+        """
+        address = self._settings.api
+        exposed = not _is_loopback(address.host)
+        tls = tls if exposed else None
+        listeners = [(_bind(address), tls)]
+        if tls is not None:
+            listeners.append((_bind(HostPort("127.0.0.1:0")), None))
+        elif exposed:
+            logger.warning(CLEAR_TEXT, address)
+        for listener, _ in listeners:
+            self._cleanup.callback(listener.close)
+        self.api_url = _url(address, listeners[0][0].getsockname()[1], tls)
+        self.local_url = self.api_url
+        if tls is not None:
+            self.local_url = f"http://127.0.0.1:{listeners[1][0].getsockname()[1]}"
+        return listeners
 
     async def _make_plane(self, apps: LiveApps, web_port: int) -> ControlPlane:
         # FastAPI and SQLAlchemy take most of a start: imported beside the loop, so that zygotes boot meanwhile.
         module = await asyncio.to_thread(importlib.import_module, "portico.server.control_plane")
         plane: ControlPlane = module.ControlPlane(
             state_dir=self._state.root,
-            site=naming.Site(self._settings.workspace, self._settings.domain, port=web_port),
+            site=naming.Site(
+                self._settings.workspace,
+                self._settings.domain,
+                scheme=self.web_url.partition(":")[0],
+                port=web_port,
+            ),
             info=self._info,
             builder=self._images,
             runtime=apps,
@@ -141,7 +190,7 @@ class Server:
 
     def _leave_record(self) -> None:
         record = ServerRecord(
-            url=self.api_url, token=self.token, pid=os.getpid(), embedded=self._embedded
+            url=self.local_url, token=self.token, pid=os.getpid(), embedded=self._embedded
         )
         self._record = self._state.write_record(record)
 
@@ -192,6 +241,13 @@ def _raise_descriptor_limit() -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def _url(address: HostPort, port: int) -> str:
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _url(address: HostPort, port: int, tls: ssl.SSLContext | None) -> str:
     host = f"[{address.host}]" if ":" in address.host else address.host
-    return f"http://{host}:{port}"
+    return f"http{'s' if tls else ''}://{host}:{port}"
