@@ -7,6 +7,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from portico.cli.limit_options import (
+    HeadTimeout,
+    IdleTimeout,
+    MaxConnections,
+    MaxReplayBody,
+    MaxRequestBody,
+    MaxRequestHead,
+    MaxRequestHeaders,
+    MaxWaiting,
+    MaxWebsocketMessage,
+    RateBurst,
+)
+
 if TYPE_CHECKING:
     from portico.server.config import ServerSettings
 
@@ -42,6 +55,16 @@ def run(
     engine: Engine = None,
     rate_limit: RateLimit = None,
     trusted_proxy: TrustedProxy = None,
+    rate_burst: RateBurst = None,
+    max_waiting: MaxWaiting = None,
+    max_connections: MaxConnections = None,
+    max_request_body: MaxRequestBody = None,
+    max_replay_body: MaxReplayBody = None,
+    max_request_head: MaxRequestHead = None,
+    max_request_headers: MaxRequestHeaders = None,
+    max_websocket_message: MaxWebsocketMessage = None,
+    head_timeout: HeadTimeout = None,
+    idle_timeout: IdleTimeout = None,
 ) -> None:
     """Run the server here, until a signal ends it.
 
@@ -63,6 +86,16 @@ def start(
     engine: Engine = None,
     rate_limit: RateLimit = None,
     trusted_proxy: TrustedProxy = None,
+    rate_burst: RateBurst = None,
+    max_waiting: MaxWaiting = None,
+    max_connections: MaxConnections = None,
+    max_request_body: MaxRequestBody = None,
+    max_replay_body: MaxReplayBody = None,
+    max_request_head: MaxRequestHead = None,
+    max_request_headers: MaxRequestHeaders = None,
+    max_websocket_message: MaxWebsocketMessage = None,
+    head_timeout: HeadTimeout = None,
+    idle_timeout: IdleTimeout = None,
 ) -> None:
     """Start the server in the background and wait until it is ready."""
     given = given_options(locals())
