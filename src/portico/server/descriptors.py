@@ -41,9 +41,10 @@ def share(limit: int, clients: int | Literal["auto"]) -> Shares:
     Raises OSError where so many `clients` would leave nothing for what they ask.
     """
     available = limit - min(limit // 8, MOST_RESERVED)
-    if not isinstance(clients, int):
-        clients = max(1, int(available * (1 - UPSTREAM_SHARE)))
-    elif clients > available * (1 - LEAST_UPSTREAM_SHARE):
+    if clients == "auto":
+        most = max(1, int(available * (1 - UPSTREAM_SHARE)))
+        return Shares(most, available - most)
+    if clients > available * (1 - LEAST_UPSTREAM_SHARE):
         needed = math.ceil(clients / (1 - LEAST_UPSTREAM_SHARE))
         needed += min(math.ceil(needed / 7), MOST_RESERVED)
         raise OSError(
