@@ -132,7 +132,9 @@ def shown(default: object) -> str:
     """A default as the documentation writes it."""
     if default == ():
         return "none"
-    return f"`{default:g}`" if isinstance(default, float) else f"`{default}`"
+    if default is None:
+        return "five seconds of the rate"  # the one default that is made of another setting
+    return f"`{default:g}`" if isinstance(default, float) else f"`{default!s}`"
 
 
 def test_every_command_is_documented() -> None:

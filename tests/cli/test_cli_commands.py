@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 from pathlib import Path
 
@@ -74,6 +75,8 @@ def test_without_a_terminal_output_is_plain(portico, command) -> None:
         ("config", "set", "web", "nowhere"),
         ("config", "set", "environment", "No.Where"),
         ("server", "run", "--web", "nowhere"),
+        ("server", "run", "--max-request-body", "4GB"),
+        ("server", "start", "--head-timeout", "soon"),
     ],
     ids=" ".join,
 )
@@ -268,23 +271,33 @@ def test_config_set_writes_a_private_file_that_show_reads_back(
     portico_alone, bare_env: dict[str, str]
 ) -> None:
     path = Path(bare_env["PORTICO_CONFIG"])
-    path.write_text('# mine\nserver_url = "http://old"\n\n[other]\nkept = 1\n')
+    path.write_text(
+        '# mine\nserver_url = "http://old"\n\n[other]\nkept = 1\n[server]\nhead-timeout = 3\n'
+    )
     for key, value in (
         ("token", "tk-9.hush"),
         ("server_url", "http://new"),
         ("rate_limit", "50"),
         ("environment", "staging"),
         ("web", "127.0.0.1:0"),
+        ("max_request_body", "16MiB"),
+        ("idle_timeout", "5"),
     ):
         assert portico_alone("config", "set", key, value).returncode == 0
     text = path.read_text()
     assert text.startswith("# mine\n")
     assert "kept = 1" in text
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    text = portico_alone("config", "show").stdout
+    assert re.search(r"^max_request_body +16MiB +config file$", text, re.MULTILINE)
+    assert re.search(r"^max_request_head +64KiB +default$", text, re.MULTILINE)
     shown = portico_alone("config", "show", "--json", PORTICO_WEB="127.0.0.1:7")
     settings = json.loads(shown.stdout)["settings"]
     assert settings["server_url"] == {"value": "http://new", "source": "config file"}
     assert settings["rate_limit"] == {"value": 50.0, "source": "config file"}
+    assert settings["max_request_body"] == {"value": 16 * 1024**2, "source": "config file"}
+    assert settings["idle_timeout"] == {"value": 5.0, "source": "config file"}
+    assert settings["head_timeout"] == {"value": 3.0, "source": "config file"}
     assert settings["web"] == {"value": "127.0.0.1:7", "source": "PORTICO_WEB"}
     assert settings["environment"] == {"value": "staging", "source": "config file"}
     assert "hush" not in shown.stdout

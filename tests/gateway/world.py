@@ -156,6 +156,20 @@ class Container:
         self.listener.exited(ContainerExit(status=-9))
 
 
+class StandingClock:
+    """A loop whose time stands still until a test moves it; all else is the running loop's."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self._loop = asyncio.get_running_loop()
+
+    def __getattr__(self, name: str):
+        return getattr(self._loop, name)
+
+    def time(self) -> float:
+        return self.now
+
+
 class World:
     """Gateway, one web function with a host name and a port of its own, and its containers."""
 
@@ -174,14 +188,18 @@ class World:
         parameters: Sequence[ParameterSpec] = (),
         max_pools: int = MAX_POOLS,
         tls: ssl.SSLContext | None = None,
+        startup_timeout: float = 60,
+        clock: StandingClock | None = None,
     ) -> None:
         self.handler = handler
         self.tls = tls
+        self.clock = clock
         self.max_pools = max_pools
         self.limits = limits or Limits()
         self.function = function(
             scaling or Scaling(max_inputs=100, max_containers=4),
             timeout=timeout,
+            startup_timeout=startup_timeout,
             parameters=tuple(parameters),
         )
         self.rate, self.burst, self.trusted, self.auth = rate, burst, trusted, auth
@@ -213,7 +231,7 @@ class World:
     # -- life
 
     async def __aenter__(self) -> World:
-        loop = asyncio.get_running_loop()
+        loop = self.clock or asyncio.get_running_loop()
         self._folder = tempfile.TemporaryDirectory()
         self.folder = Path(self._folder.name)
         self.gateway = Gateway(
@@ -264,6 +282,25 @@ class World:
             "127.0.0.1", self.own_port if own_port else self.port, ssl=tls
         )
         return Client(reader, writer)
+
+    def pass_time(self, seconds: float) -> None:
+        """Move the standing clock on, and have every connection look at it."""
+        assert self.clock is not None
+        self.clock.now += seconds
+        for connection in tuple(self.gateway._connections):
+            connection.look_at_clock(self.clock.now)
+
+    async def connected(self, count: int) -> None:
+        """Wait until the gateway has so many client connections."""
+        async with asyncio.timeout(DEADLINE):
+            while self.gateway.connections != count:
+                await asyncio.sleep(0.002)
+
+    async def requested(self, count: int) -> None:
+        """Wait until so many requests have reached containers."""
+        async with asyncio.timeout(DEADLINE):
+            while len(self.requests) < count:
+                await asyncio.sleep(0.002)
 
     async def idle(self) -> None:
         """Wait until no input runs or waits."""

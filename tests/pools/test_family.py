@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from pools.fakes import FakeClock, FakeContainer, FakeEngine, function, spec
-from portico.pools.errors import BadParameter, PoolsInUse, PoolStopped, StartFailed
+from portico.pools.errors import BadParameter, PoolsInUse, PoolStopped, QueueFull, StartFailed
 from portico.pools.family import LONGEST_QUERY, MAX_POOLS, MAX_QUERIES, PoolFamily
 from portico.pools.member import Lease
 from portico.pools.pool import Pool
+from portico.pools.waiter import MAX_WAITING, WaitingRoom
 from portico.wire.manifest import ParameterSpec, ParameterValue, Scaling
 
 N = ParameterSpec(name="n", type="int")
@@ -31,14 +32,23 @@ class World:
         max_pools: int = MAX_POOLS,
         scaling: Scaling | None = None,
         clock: FakeClock | None = None,
+        max_waiting: int = MAX_WAITING,
     ) -> None:
         self.clock = clock or FakeClock()
         self.engine = FakeEngine()
         self.made: list[Pool] = []
+        self.room = WaitingRoom(max_waiting)
         declared = function(scaling, parameters=parameters, is_class=True)
 
         def make_pool(values: Mapping[str, ParameterValue]) -> Pool:
-            pool = Pool(declared, self.engine, spec, parameters=values, clock=self.clock)
+            pool = Pool(
+                declared,
+                self.engine,
+                spec,
+                parameters=values,
+                clock=self.clock,
+                waiting_room=self.room,
+            )
             self.made.append(pool)
             return pool
 
@@ -193,6 +203,30 @@ def test_where_every_pool_is_busy_new_values_are_refused_and_nothing_is_ended():
         assert world.containers[0].stopped
         world.containers[1].become_ready()
         end(await waiting)
+
+    run(test)
+
+
+def test_inputs_that_wait_are_bounded_for_the_function_and_not_for_each_of_its_pools():
+    async def test():
+        old, new = World(N, max_waiting=3), World(N, max_waiting=3)
+        waiting = [old.ask(b"n=1"), old.ask(b"n=1"), old.ask(b"n=2")]
+        await settle()
+        for query in (b"n=1", b"n=2", b"n=3"):
+            with pytest.raises(QueueFull, match="3 inputs are waiting"):
+                await old.ask(query)
+        waiting.pop().cancel()
+        await settle()
+        waiting.append(old.ask(b"n=3"))
+        await settle()
+        old.family.hand_over(new.family, 0.0)
+        assert (old.room.taken, new.room.taken) == (0, 3)
+        for container in new.containers:
+            container.become_ready()
+        end(await waiting[0])  # and its slot goes to the next
+        for lease in await asyncio.gather(*waiting[1:]):
+            end(lease)
+        assert new.room.taken == 0
 
     run(test)
 
@@ -462,6 +496,11 @@ class FamilyMachine(RuleBasedStateMachine):
         assert self.busy <= live
 
     @invariant()
+    def those_that_wait_are_counted_once_in_all(self) -> None:
+        waiting = sum(pool.stats.waiting for pool in self.world.family.pools)
+        assert self.world.room.taken == waiting == len(self.tasks)
+
+    @invariant()
     def no_container_with_an_input_was_told_to_stop(self) -> None:
         for _, lease in self.leases:
             assert not lease.member.container.stopped
@@ -474,6 +513,7 @@ class FamilyMachine(RuleBasedStateMachine):
         self.settle()
         stats = [pool.stats for pool in self.world.family.pools]
         assert all((s.running, s.waiting) == (0, 0) for s in stats)
+        assert self.world.room.taken == 0
         self.loop.close()
 
 

@@ -12,6 +12,7 @@ from pools.fakes import FakeClock, FakeEngine, function, spec
 from portico.pools.errors import PoolStopped, QueueFull, StartFailed, StartTimeout
 from portico.pools.member import Lease
 from portico.pools.pool import Pool
+from portico.pools.waiter import WaitingRoom
 from portico.wire.manifest import Scaling
 
 
@@ -19,12 +20,13 @@ class World:
     def __init__(self, scaling: Scaling | None = None, max_waiting: int = 2000, **fields: object):
         self.clock = FakeClock()
         self.engine = FakeEngine()
+        self.room = WaitingRoom(max_waiting)
         self.pool = Pool(
             function(scaling, **fields),
             self.engine,
             spec,
             clock=self.clock,
-            max_waiting=max_waiting,
+            waiting_room=self.room,
         )
 
     @property
@@ -541,7 +543,7 @@ class PoolMachine(RuleBasedStateMachine):
     def counters_are_exact(self) -> None:
         stats = self.world.pool.stats
         assert stats.running == len(self.leases)
-        assert stats.waiting == len(self.tasks) <= 5
+        assert self.world.room.taken == stats.waiting == len(self.tasks) <= 5
         assert stats.running == sum(len(m.leases) for m in self.world.pool.members)
         assert stats.starting + stats.ready <= 3
         assert all(len(m.leases) <= 2 for m in self.world.pool.members)
@@ -555,7 +557,7 @@ class PoolMachine(RuleBasedStateMachine):
         for lease in list(self.leases):
             lease.member.ended((lease.input_id,))
         stats = self.world.pool.stats
-        assert (stats.running, stats.waiting) == (0, 0)
+        assert (stats.running, stats.waiting, self.world.room.taken) == (0, 0, 0)
         self.loop.close()
 
 

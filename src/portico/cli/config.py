@@ -32,13 +32,14 @@ def show(
     path = config_path()
     settings = effective(read_config(path))
     if json:
-        print_json({"file": str(path), "settings": settings})
+        values = {name: {**each, "value": plain(each["value"])} for name, each in settings.items()}
+        print_json({"file": str(path), "settings": values})
         return
     out = console()
-    out.print(f"config file     {path}{'' if path.exists() else ' (does not exist)'}")
+    width = max(map(len, settings))
+    out.print(f"{'config file':<{width}} {path}{'' if path.exists() else ' (does not exist)'}")
     for name, setting in settings.items():
-        value = "" if setting["value"] is None else setting["value"]
-        out.print(f"{name:<15} {value!s:<32} {setting['source']}".rstrip())
+        out.print(f"{name:<{width}} {shown(setting['value']):<32} {setting['source']}".rstrip())
 
 
 @app.command("set")
@@ -80,10 +81,11 @@ def effective(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
     from portico.cli.server import settings_from
 
     server = settings_from({})
+    of_server = {key.replace("-", "_"): value for key, value in config.get("server", {}).items()}
     settings: dict[str, dict[str, Any]] = {}
     for key in (*CLIENT_KEYS, *server_keys()):
         variable = f"PORTICO_{key.upper()}"
-        table = config if key in CLIENT_KEYS else config.get("server", {})
+        table = config if key in CLIENT_KEYS else of_server
         source = "config file" if key in table else "default"
         if os.environ.get(variable):
             source = variable
@@ -93,15 +95,22 @@ def effective(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
             value = getattr(server, key)
         if key == "token" and value:
             value = MASK
-        settings[key] = {"value": plain(value), "source": source}
+        settings[key] = {"value": value, "source": source}
     return settings
 
 
 def plain(value: Any) -> str | float | None:
-    """A setting's value as JSON and people read it."""
+    """A setting's value for JSON: sizes in bytes, times in seconds."""
+    if value is None or isinstance(value, (bool, float)):
+        return value
+    return int(value) if isinstance(value, int) else shown(value)
+
+
+def shown(value: Any) -> str:
+    """A setting's value as people read it."""
     if isinstance(value, (list, tuple)):
         return ", ".join(map(str, value))
-    return value if value is None or isinstance(value, (int, float)) else str(value)
+    return "" if value is None else str(value)
 
 
 def typed(text: str) -> str | int | float | bool:

@@ -7,6 +7,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from portico.cli.limit_options import (
+    HeadTimeout,
+    IdleTimeout,
+    MaxConnections,
+    MaxReplayBody,
+    MaxRequestBody,
+    MaxRequestHead,
+    MaxRequestHeaders,
+    MaxWaiting,
+    MaxWebsocketMessage,
+    RateBurst,
+)
+
 if TYPE_CHECKING:
     from portico.server.config import ServerSettings
 
@@ -51,6 +64,16 @@ def run(
     trusted_proxy: TrustedProxy = None,
     tls_cert: TlsCert = None,
     tls_key: TlsKey = None,
+    rate_burst: RateBurst = None,
+    max_waiting: MaxWaiting = None,
+    max_connections: MaxConnections = None,
+    max_request_body: MaxRequestBody = None,
+    max_replay_body: MaxReplayBody = None,
+    max_request_head: MaxRequestHead = None,
+    max_request_headers: MaxRequestHeaders = None,
+    max_websocket_message: MaxWebsocketMessage = None,
+    head_timeout: HeadTimeout = None,
+    idle_timeout: IdleTimeout = None,
 ) -> None:
     """Run the server here, until a signal ends it.
 
@@ -74,6 +97,16 @@ def start(
     trusted_proxy: TrustedProxy = None,
     tls_cert: TlsCert = None,
     tls_key: TlsKey = None,
+    rate_burst: RateBurst = None,
+    max_waiting: MaxWaiting = None,
+    max_connections: MaxConnections = None,
+    max_request_body: MaxRequestBody = None,
+    max_replay_body: MaxReplayBody = None,
+    max_request_head: MaxRequestHead = None,
+    max_request_headers: MaxRequestHeaders = None,
+    max_websocket_message: MaxWebsocketMessage = None,
+    head_timeout: HeadTimeout = None,
+    idle_timeout: IdleTimeout = None,
 ) -> None:
     """Start the server in the background and wait until it is ready."""
     given = given_options(locals())

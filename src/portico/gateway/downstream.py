@@ -86,6 +86,10 @@ class ClientConnection(FlowControlledProtocol):
         self._client_done = True
         return self._awaits_last_answer
 
+    def turn_away(self, refusal: Refusal) -> None:
+        """Answer a client before it has asked: there is no place for it."""
+        self._reader.fail(refusal)
+
     def client_left(self) -> None:
         """The client closed while nothing was read from it."""
         if not self._awaits_last_answer:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import os
 import select
 import socket
@@ -30,6 +31,9 @@ NO_TOKEN = (
 )
 SWEEP = 0.5  # seconds between looks at deadlines
 BACKLOG = 4096
+TURNED_AWAY = (
+    128  # connections beyond the bound that may be open for as long as their refusal takes
+)
 
 
 class Gateway:
@@ -46,13 +50,14 @@ class Gateway:
     ) -> None:
         self.loop = loop
         self.limits = limits
-        self.dialer = Dialer(loop)
+        self.dialer = Dialer(loop, limits.upstream_connections)
         self.router = Router()
         self._forwarding = forwarding
         self._bucket = bucket
         self._proxy_tokens = proxy_tokens
         self._connections: set[ClientConnection] = set()
         self._closing = False
+        self._most = math.inf if limits.connections is None else limits.connections
         self._quiet = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._listeners: dict[int | None, asyncio.Server] = {}
@@ -173,6 +178,16 @@ class Gateway:
         self._connections.add(connection)
         if self._closing:  # the handshake of its TLS began before that
             connection.abort()
+        elif len(self._connections) > self._most:
+            self._turn_away(connection)
+
+    def _turn_away(self, connection: ClientConnection) -> None:
+        """Say why there is no place for this client; where too many are being told, say nothing."""
+        if len(self._connections) > self._most + TURNED_AWAY:
+            connection.abort()
+            return
+        reason = f"the server has {self._most} connections, and may not have more (max_connections)"
+        connection.turn_away(Refusal(503, reason, retry_after=1))
 
     def disconnected(self, connection: ClientConnection) -> None:
         """A client is gone."""

@@ -101,6 +101,8 @@ REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
 ONLY_CHUNKED = "the only transfer coding understood is chunked, once"
 UPGRADE_REQUIRED = 426  # names a protocol without speaking it (RFC 9110 §15.5.22)
 
+AROUND = len(b"  HTTP/1.1\r\n\r\n")  # what a head has besides method, target and header lines
+
 Header = tuple[bytes, bytes]
 
 
@@ -151,8 +153,8 @@ class RequestHead:
         self.method = method
         self.target = target
         self.http_1_0 = http_1_0
-        self.size = len(target)
-        """Bytes of the target and of all header lines, as a client writes them."""
+        self.size = len(method) + len(target) + AROUND
+        """Bytes of the request line, of all header lines and of the empty line, as a client writes them."""
         self.host: bytes | None = None
         self.lines: list[bytes] = []
         self.connection: bytes | None = None

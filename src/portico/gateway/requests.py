@@ -151,4 +151,9 @@ class RequestReader:
     def on_message_complete(self) -> None:
         self._progressed = True
         trailers, self._headers = self._headers, []
+        if (
+            trailers
+            and sum(len(name) + len(value) + 4 for name, value in trailers) > self._limits.head
+        ):
+            raise self._too_large()
         self._sink.request_ended(trailers)

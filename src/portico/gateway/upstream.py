@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import math
 import os
 from typing import Protocol, cast
 
@@ -100,7 +102,12 @@ class UpstreamConnection(FlowControlledProtocol):
 
     # -- asyncio
 
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._dialer.open += 1
+
     def connection_lost(self, exc: Exception | None) -> None:
+        self._dialer.open -= 1
         self._dialer.forget(self)
         orderly = exc is None
         if not orderly:
@@ -251,10 +258,14 @@ class UpstreamConnection(FlowControlledProtocol):
 
 
 class Dialer:
-    """Opens connections to containers and keeps idle ones, last used first out."""
+    """Opens connections to containers and keeps idle ones, last used first out; no more than `limit` in all."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, limit: int | None = None) -> None:
         self._loop = loop
+        self._limit = math.inf if limit is None else limit
+        self._dialling = 0
+        self.open = 0
+        """Connections there are, idle ones included."""
         self._idle: dict[str, list[UpstreamConnection]] = {}
 
     def take(self, address: Address) -> UpstreamConnection | None:
@@ -269,9 +280,19 @@ class Dialer:
     async def dial(self, address: Address) -> UpstreamConnection:
         """A new connection to `address`. Raises OSError.
 
+        Where there are as many as may be, an idle one is closed for it, and without one it is refused.
         A unix socket whose backlog is full says so at once instead of making the caller wait, as TCP would:
         its container is busy, not gone.
         """
+        if self.open + self._dialling >= self._limit:
+            self._make_room()
+        self._dialling += 1
+        try:
+            return await self._dial(address)
+        finally:
+            self._dialling -= 1
+
+    async def _dial(self, address: Address) -> UpstreamConnection:
         key = _key(address)
 
         def make() -> asyncio.Protocol:
@@ -290,6 +311,14 @@ class Dialer:
             host, port = address.host or "127.0.0.1", address.port or 0
             _, connection = await loop.create_connection(make, host, port)
         return cast(UpstreamConnection, connection)
+
+    def _make_room(self) -> None:
+        """Close an idle connection, of whichever container. Raises OSError where there is none."""
+        for idle in self._idle.values():
+            if idle:
+                idle.pop(0).close()
+                return
+        raise OSError(errno.EMFILE, f"there are {self._limit} connections to containers already")
 
     def keep(self, connection: UpstreamConnection) -> None:
         """Take a connection back."""

@@ -18,10 +18,10 @@ from portico.engines.base import Engine
 from portico.pools import autoscaler
 from portico.pools.backoff import Backoff
 from portico.pools.clock import Clock, Timer
-from portico.pools.errors import PoolError, PoolStopped, QueueFull, StartFailed, StartTimeout
+from portico.pools.errors import PoolError, PoolStopped, StartFailed, StartTimeout
 from portico.pools.member import STOP_GRACE, Lease, Member, State
 from portico.pools.stats import PoolStats
-from portico.pools.waiter import Queue, Waiter
+from portico.pools.waiter import Queue, Waiter, WaitingRoom
 from portico.wire.container import ContainerExit, ContainerSpec
 from portico.wire.ids import new_id
 from portico.wire.manifest import FunctionSpec, ParameterValue, Scaling
@@ -35,7 +35,8 @@ class Pool:
 
     `make_spec` gives the specification of a new container for its id; it is asked for each start, so that
     changed secrets reach new containers. `parameters` are the values of a parametrized class; `input_ids` numbers
-    inputs across all pools of a server.
+    inputs across all pools of a server; `waiting_room` bounds those that wait, together with other pools' where it
+    is shared.
     """
 
     def __init__(
@@ -47,7 +48,7 @@ class Pool:
         parameters: Mapping[str, ParameterValue] | None = None,
         input_ids: Callable[[], int] | None = None,
         on_exit: Callable[[Member, ContainerExit], None] | None = None,
-        max_waiting: int = 2000,
+        waiting_room: WaitingRoom | None = None,
         clock: Clock | None = None,
     ) -> None:
         self.function = function
@@ -57,11 +58,11 @@ class Pool:
         self._make_spec = make_spec
         self._next_input = input_ids or itertools.count(1).__next__
         self._on_exit = on_exit
-        self._max_waiting = max_waiting
+        self._waiting_room = waiting_room or WaitingRoom()
         self._clock: Clock = clock or asyncio.get_running_loop()
         self._members: dict[str, Member] = {}
         self._ready: list[Member] = []
-        self._queue = Queue()
+        self._queue = Queue(self._waiting_room)
         self._running = 0
         self._live = 0
         self._headroom = 0.0
@@ -103,12 +104,11 @@ class Pool:
             return lease
         if self._elsewhere is not None:
             return await self._elsewhere().acquire()
-        if len(self._queue) >= self._max_waiting:
-            raise QueueFull(self._max_waiting)
+        self._waiting_room.check()
         if self._failure is not None and not self._ready and self._backoff.until > self.now():
             raise self._failure
         waiter = Waiter(self._queue, asyncio.get_running_loop().create_future(), self.now())
-        self._queue[waiter] = None
+        self._queue.add(waiter)
         self._scale()
         try:
             async with asyncio.timeout(self.function.startup_timeout):

@@ -4,34 +4,70 @@ from __future__ import annotations
 
 import asyncio
 
+from portico.pools.errors import QueueFull
 from portico.pools.member import ColdStart, Lease, Member
+
+MAX_WAITING = 2000  # inputs that wait for one function (SPEC §6)
+
+
+class WaitingRoom:
+    """Counts the inputs that wait for one function, whichever of its pools they wait for."""
+
+    __slots__ = ("_limit", "taken")
+
+    def __init__(self, limit: int = MAX_WAITING) -> None:
+        self._limit = limit
+        self.taken = 0
+
+    def check(self) -> None:
+        """Raises `QueueFull` where no further input may wait."""
+        if self.taken >= self._limit:
+            raise QueueFull(self._limit)
 
 
 class Queue(dict["Waiter", None]):
     """Inputs in the order they came; a dictionary, so that one who leaves is dropped at once."""
 
-    __slots__ = ()
+    __slots__ = ("_room",)
+
+    def __init__(self, room: WaitingRoom) -> None:
+        super().__init__()
+        self._room = room
+
+    def add(self, waiter: Waiter) -> None:
+        """Have one more wait, behind all others."""
+        waiter.queue = self
+        self[waiter] = None
+        self._room.taken += 1
+
+    def drop(self, waiter: Waiter) -> None:
+        """Have one wait no longer, if it does."""
+        if waiter in self:
+            del self[waiter]
+            self._room.taken -= 1
 
     def next(self) -> Waiter:
         """Take the first out."""
         waiter = next(iter(self))
-        del self[waiter]
+        self.drop(waiter)
         return waiter
 
     def take_over(self, other: Queue) -> None:
-        """Have those of `other` wait here."""
-        for waiter in other:
-            waiter.queue = self
-        self.update(other)
-        other.clear()
+        """Have those of `other` wait here, all of them: whoever was let in is not turned away."""
+        for waiter in other._empty():
+            self.add(waiter)
 
     def refuse(self, error: Exception) -> None:
         """Nobody gets a slot: all are told `error`."""
-        waiters = tuple(self)
-        self.clear()
-        for waiter in waiters:
+        for waiter in self._empty():
             if not waiter.future.done():
                 waiter.future.set_exception(error)
+
+    def _empty(self) -> tuple[Waiter, ...]:
+        waiters = tuple(self)
+        self.clear()
+        self._room.taken -= len(waiters)
+        return waiters
 
 
 class Waiter:
@@ -46,7 +82,7 @@ class Waiter:
 
     def leave(self) -> None:
         """Stop waiting; a slot granted in the same tick goes to the next in the queue."""
-        self.queue.pop(self, None)
+        self.queue.drop(self)
         if not self.future.done():
             self.future.cancel()
         elif not self.future.cancelled() and self.future.exception() is None:

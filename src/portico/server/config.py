@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import getpass
 import ipaddress
+import math
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -17,7 +18,12 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from portico.server.quantities import Bytes, Count, CountOrAuto, Seconds, Size
 from portico.wire import local
+
+BURST_SECONDS = (
+    5  # without a setting of its own the bucket holds this many seconds of the rate (SPEC §6)
+)
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -59,9 +65,12 @@ def _networks(value: Any) -> tuple[Network, ...]:
 def _rate(value: Any) -> float | None:
     if value is None or str(value).lower() == "none":
         return None
-    rate = float(value)
-    if not rate > 0:
-        raise ValueError("the rate is requests a second, more than 0, or 'none'")
+    try:
+        rate = float(value)
+    except (TypeError, ValueError):
+        rate = -1.0
+    if not 0 < rate < math.inf:
+        raise ValueError(f"{str(value)!r} is not requests a second, more than 0, or 'none'")
     return rate
 
 
@@ -94,6 +103,23 @@ class ServerSettings(BaseSettings):
     trusted_proxy: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_networks)] = ()
     tls_cert: File | None = None
     tls_key: File | None = None
+    # -- limits
+    rate_burst: Count | None = None
+    max_waiting: Count = 2000
+    max_connections: CountOrAuto = "auto"
+    max_request_body: Bytes = Size(4 * 1024**3)
+    max_replay_body: Bytes = Size(64 * 1024)
+    max_request_head: Bytes = Size(64 * 1024)
+    max_request_headers: Count = 256
+    max_websocket_message: Bytes = Size(2 * 1024**2)
+    head_timeout: Seconds = 10.0
+    idle_timeout: Seconds = 75.0
+
+    @model_validator(mode="after")
+    def _derive_burst(self) -> Self:
+        if self.rate_burst is None and self.rate_limit is not None:
+            self.rate_burst = max(1, round(BURST_SECONDS * self.rate_limit))
+        return self
 
     @classmethod
     def settings_customise_sources(

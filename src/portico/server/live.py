@@ -17,6 +17,7 @@ from portico.pools.errors import PoolError, StartFailed
 from portico.pools.family import MAX_POOLS, PoolFamily
 from portico.pools.member import STOP_GRACE, Member
 from portico.pools.pool import Pool
+from portico.pools.waiter import MAX_WAITING, WaitingRoom
 from portico.sandboxes.base import LogSink
 from portico.wire.api import ContainerInfo, ContainerState
 from portico.wire.container import CallResult, ContainerExit, ContainerSpec, LogLine
@@ -52,11 +53,13 @@ class LiveApp:
         logs: LogSink,
         alone: Collection[str] = (),
         max_pools: int = MAX_POOLS,
+        max_waiting: int = MAX_WAITING,
     ) -> None:
         """`alone` are functions of which this machine can have but one container at a time."""
         self.version = version
         self.alone = alone
         self._max_pools = max_pools
+        self._max_waiting = max_waiting
         self._engine = engine
         self._input_ids = input_ids
         self._logs = logs
@@ -66,6 +69,8 @@ class LiveApp:
         }
 
     def _family(self, function: FunctionSpec) -> PoolFamily:
+        room = WaitingRoom(self._max_waiting)
+
         def make_pool(values: Mapping[str, ParameterValue]) -> Pool:
             return Pool(
                 function,
@@ -74,6 +79,7 @@ class LiveApp:
                 parameters=values,
                 input_ids=self._input_ids.__next__,
                 on_exit=self._log_exit,
+                waiting_room=room,
             )
 
         return PoolFamily(function, make_pool, max_pools=self._max_pools)
@@ -160,9 +166,15 @@ class LiveApps:
     """`portico.control.runtime.Runtime` on pools."""
 
     def __init__(
-        self, engine: Engine, routes: Routes, logs: LogSink, *, max_pools: int = MAX_POOLS
+        self,
+        engine: Engine,
+        routes: Routes,
+        logs: LogSink,
+        *,
+        max_pools: int = MAX_POOLS,
+        max_waiting: int = MAX_WAITING,
     ) -> None:
-        self._max_pools = max_pools
+        self._bounds = {"max_pools": max_pools, "max_waiting": max_waiting}
         self._engine = engine
         self._routes = routes
         self._logs = logs
@@ -177,9 +189,7 @@ class LiveApps:
         old = self._apps.get(version.app_id)
         functions = version.manifest.functions
         alone = [f.name for f in functions if await self._engine.only_one(f)]
-        new = LiveApp(
-            version, self._engine, self._input_ids, self._logs, alone, max_pools=self._max_pools
-        )
+        new = LiveApp(version, self._engine, self._input_ids, self._logs, alone, **self._bounds)
         new.warm()
         if old is not None:
             await self._prepare(new, old)

@@ -8,7 +8,6 @@ import importlib
 import ipaddress
 import logging
 import os
-import resource
 import socket
 import ssl
 import time
@@ -25,6 +24,7 @@ from portico.gateway.gateway import Gateway
 from portico.gateway.limits import Limits, TokenBucket
 from portico.images.builder import UvBuilder
 from portico.sandboxes.process import ProcessSandbox
+from portico.server import descriptors
 from portico.server.certificates import certificate_of
 from portico.server.config import HostPort, ServerSettings
 from portico.server.live import LiveApps
@@ -39,15 +39,13 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-BURST_SECONDS = 5  # the bucket holds this many seconds of the rate (SPEC §6)
-EMBEDDED_GRACE = 3.0  # seconds that running inputs have when the server of a CLI process ends
-GRACE = 30.0
-API_BACKLOG = 512
-DESCRIPTORS = 65_536
 CLEAR_TEXT = (
     "the control API at %s can be reached from other machines and is not encrypted, so its tokens can be read on "
     "the way: give --tls-cert and --tls-key, or leave it on 127.0.0.1 and reach it through SSH or a VPN"
 )
+EMBEDDED_GRACE = 3.0  # seconds that running inputs have when the server of a CLI process ends
+GRACE = 30.0
+API_BACKLOG = 512
 
 
 class Server:
@@ -80,19 +78,19 @@ class Server:
 
     async def _start(self) -> None:
         settings, loop = self._settings, asyncio.get_running_loop()
-        _raise_descriptor_limit()
+        shares = descriptors.share(descriptors.raise_limit(), settings.max_connections)
         self._state.create()
         if not self._embedded:
             self._state.lock()
             self._cleanup.callback(self._state.unlock)
         tls = self._tls()
-        gateway = self._gateway(loop)
+        gateway = self._gateway(loop, limits(settings, shares))
         web_port = await gateway.listen(settings.web.host, settings.web.port, tls)
         self.web_url = _url(settings.web, web_port, tls)
         listeners = self._bind_api(tls)
 
         self._engine = LocalEngine(ProcessSandbox(self._state.run, self._log))
-        apps = LiveApps(self._engine, gateway, self._log)
+        apps = LiveApps(self._engine, gateway, self._log, max_waiting=settings.max_waiting)
         self._images = UvBuilder(self._state.images, blobs=self._blob)
         # Taken down from the last line to the first: no new requests, no containers, then the books.
         down = self._cleanup.push_async_callback
@@ -178,13 +176,13 @@ class Server:
             if environment is not None:
                 self._engine.warm(environment)
 
-    def _gateway(self, loop: asyncio.AbstractEventLoop) -> Gateway:
-        rate = self._settings.rate_limit
+    def _gateway(self, loop: asyncio.AbstractEventLoop, limits: Limits) -> Gateway:
+        settings = self._settings
         return Gateway(
             loop,
-            limits=Limits(),
-            forwarding=Forwarding(self._settings.trusted_proxy),
-            bucket=TokenBucket(rate, BURST_SECONDS * (rate or 0), loop.time),
+            limits=limits,
+            forwarding=Forwarding(settings.trusted_proxy),
+            bucket=TokenBucket(settings.rate_limit, settings.rate_burst or 1, loop.time),
             proxy_tokens=self._proxy_tokens,
         )
 
@@ -232,13 +230,19 @@ def _bind(address: HostPort) -> socket.socket:
     return listener
 
 
-def _raise_descriptor_limit() -> None:
-    """Every connection and every container takes descriptors; the usual soft limit of 1,024 is soon reached."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(DESCRIPTORS, hard)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        with contextlib.suppress(ValueError, OSError):  # some systems allow less than they say
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+def limits(settings: ServerSettings, shares: descriptors.Shares) -> Limits:
+    """What the gateway is to bound."""
+    return Limits(
+        request_body=settings.max_request_body,
+        head=settings.max_request_head,
+        headers=settings.max_request_headers,
+        websocket_message=settings.max_websocket_message,
+        head_timeout=settings.head_timeout,
+        idle_timeout=settings.idle_timeout,
+        replay_body=settings.max_replay_body,
+        connections=shares.clients,
+        upstream_connections=shares.upstream,
+    )
 
 
 def _is_loopback(host: str) -> bool:

@@ -1,0 +1,214 @@
+"""The limits that are times, at the very bound: on a clock that stands still until the test moves it."""
+
+from __future__ import annotations
+
+import asyncio
+
+import h11
+import pytest
+from wsproto.events import BytesMessage
+
+from gateway.sockets import Socket, accept, echo
+from gateway.world import Connection, StandingClock, World, header, hello, run
+from portico.wire.manifest import Scaling
+
+GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
+MOMENT = 0.001
+
+
+def test_a_head_has_ten_seconds_however_it_trickles_in():
+    async def test():
+        async with World(hello, clock=StandingClock()) as world:
+            client, quick = await world.connect(), await world.connect()
+            await world.connected(2)
+            world.pass_time(0)
+            client.send(b"GET / HTTP/1.1\r\n")
+            await _head_begun(world)
+            for letter in b"X-Slow: 1":
+                client.send(bytes([letter]))
+                await client.writer.drain()
+                await asyncio.sleep(0.01)
+                world.pass_time(1)
+            world.pass_time(1 - MOMENT)
+            quick.send(GET)
+            assert (await quick.response())[0].status_code == 200
+            assert world.gateway.connections == 2
+            world.pass_time(MOMENT)
+            raw = await client.rest()
+            assert raw.startswith(b"HTTP/1.1 408 ")
+            assert b"connection: close\r\n" in raw
+            assert len(world.requests) == 1
+
+    run(test)
+
+
+async def _head_begun(world: World) -> None:
+    """Wait until the gateway has the beginning of a head."""
+    while all(c.deadline == world.clock.now + 75 for c in world.gateway._connections):
+        await asyncio.sleep(0.002)
+
+
+def test_the_second_head_of_a_connection_has_its_ten_seconds_too():
+    async def test():
+        async with World(hello, clock=StandingClock()) as world:
+            client = await world.connect()
+            client.send(GET)
+            assert (await client.response())[0].status_code == 200
+            world.pass_time(0)
+            world.pass_time(50)
+            client.send(GET[:10])
+            await _head_begun(world)
+            world.pass_time(10 - MOMENT)
+            client.send(GET[10:])
+            assert (await client.response())[0].status_code == 200
+            world.pass_time(0)
+            client.send(GET[:10])
+            await _head_begun(world)
+            world.pass_time(10)
+            assert (await client.rest()).startswith(b"HTTP/1.1 408 ")
+
+    run(test)
+
+
+def test_an_idle_connection_is_closed_after_75_seconds_before_and_after_a_request():
+    async def test():
+        async with World(hello, clock=StandingClock()) as world:
+            fresh, used = await world.connect(), await world.connect()
+            used.send(GET)
+            await used.response()
+            await world.connected(2)
+            world.pass_time(0)
+            world.pass_time(75 - MOMENT)
+            used.send(GET)  # which begins its time anew
+            assert (await used.response())[0].status_code == 200
+            world.pass_time(0)
+            world.pass_time(MOMENT)
+            assert await fresh.rest() == b""
+            world.pass_time(75 - 2 * MOMENT)
+            assert world.gateway.connections == 1
+            world.pass_time(MOMENT)
+            assert await used.rest() == b""
+            await world.connected(0)
+
+    run(test)
+
+
+def test_a_function_has_its_timeout_until_the_response_head():
+    async def silent(connection: Connection) -> None:
+        await connection.request()
+        await connection.reader.read()
+
+    async def test():
+        async with World(silent, timeout=300, clock=StandingClock()) as world:
+            client = await world.connect()
+            client.send(GET)
+            await world.requested(1)
+            world.pass_time(300 - MOMENT)
+            assert world.pool.stats.running == 1
+            assert world.cancelled.empty()
+            world.pass_time(MOMENT)
+            head, body = await client.response()
+            assert (head.status_code, header(head, "content-type")) == (
+                504,
+                b"application/problem+json",
+            )
+            assert b"timeout of 300 s" in body
+            assert await world.cancelled.get()
+            await world.idle()
+
+    run(test)
+
+
+def test_a_response_that_has_begun_may_take_any_time_but_not_be_silent():
+    async def test():
+        more: asyncio.Queue[bytes] = asyncio.Queue()
+
+        async def pieces(connection: Connection) -> None:
+            await connection.request()
+            await connection.body()
+            connection.send(
+                h11.Response(status_code=200, headers=[(b"transfer-encoding", b"chunked")])
+            )
+            while True:
+                connection.send(h11.Data(data=await more.get()))
+
+        async with World(pieces, timeout=300, clock=StandingClock()) as world:
+            client = await world.connect()
+            client.send(GET)
+            for number in range(10):
+                more.put_nowait(b"piece %d" % number)
+                await client.until(b"piece %d" % number)
+                world.pass_time(300 - MOMENT)
+            world.pass_time(MOMENT)
+            with pytest.raises(ConnectionResetError):
+                await client.reader.read()
+            assert await world.cancelled.get()
+            await world.idle()
+
+    run(test)
+
+
+def test_a_websocket_may_be_open_for_any_time_but_not_silent():
+    async def test():
+        async with World(echo, timeout=300, clock=StandingClock()) as world:
+            sock = await Socket.open(world)
+            for number in range(5):
+                sock.send(BytesMessage(data=b"%d" % number))
+                assert await sock.message() == b"%d" % number
+                world.pass_time(300 - MOMENT)
+            assert world.pool.stats.running == 1
+            world.pass_time(MOMENT)
+            assert (await sock.event()).code == 1001
+            await world.idle()
+
+    run(test)
+
+
+def test_either_side_of_a_websocket_alone_keeps_it_open():
+    async def test():
+        heard: asyncio.Queue[bytes] = asyncio.Queue()
+        say: asyncio.Queue[bytes] = asyncio.Queue()
+
+        async def speak(connection: Connection) -> None:
+            await accept(connection)
+            for _ in range(2):
+                heard.put_nowait(await connection.reader.readexactly(7))
+            for _ in range(2):
+                connection.raw(await say.get())
+            await connection.reader.readexactly(1)  # of a close frame
+            connection.ended()
+
+        async with World(speak, timeout=300, clock=StandingClock()) as world:
+            sock = await Socket.open(world)
+            for _ in range(2):
+                world.pass_time(300 - MOMENT)
+                sock.send(BytesMessage(data=b"x"))
+                await heard.get()
+            for _ in range(2):
+                world.pass_time(300 - MOMENT)
+                say.put_nowait(b"\x82\x01y")
+                assert await sock.message() == b"y"
+            world.pass_time(300)
+            assert (await sock.event()).code == 1001
+            await world.idle()
+
+    run(test)
+
+
+def test_the_wait_for_a_container_is_bounded_by_startup_timeout():
+    async def test():
+        scaling = Scaling(max_inputs=1, max_containers=1)
+        async with World(hello, scaling=scaling, startup_timeout=0.1) as world:
+            lease = await world.pool.acquire()
+            client = await world.connect()
+            client.send(GET)
+            head, body = await client.response()
+            assert (head.status_code, header(head, "retry-after")) == (503, b"1")
+            assert b"startup_timeout" in body
+            assert (world.pool.stats.running, world.pool.stats.waiting) == (1, 0)
+            world.containers[0].report(lease.input_id)
+            client.send(GET)  # the connection goes on
+            assert (await client.response())[0].status_code == 200
+            await world.idle()
+
+    run(test)
