@@ -130,7 +130,7 @@ def test_every_server_option_is_documented_with_its_default() -> None:
 
 def shown(default: object) -> str:
     """A default as the documentation writes it."""
-    if default == ():
+    if default in ((), None):
         return "none"
     if default is None:
         return "five seconds of the rate"  # the one default that is made of another setting

@@ -202,7 +202,7 @@ class Portico:
 
     def start_server(self, *options: str) -> Running:
         server = self.begin("server", "run", *options)
-        self.web_url = server.until(r"ready.*?(http://\S+)")[1]
+        self.web_url = server.until(r"ready.*?(https?://\S+)")[1]
         return server
 
     def deploy(self, name: str, text: str, *options: str) -> Deployed:

@@ -23,6 +23,11 @@ class DeployError(exception.RemoteError):
 
 def unreachable(url: str, reason: object) -> exception.ConnectionError:
     """The server at `url` did not take the connection."""
+    if "CERTIFICATE_VERIFY_FAILED" in str(reason):
+        return exception.ConnectionError(
+            f"the certificate of the Portico server at {url} is not trusted ({reason})\n"
+            "Check PORTICO_SERVER_URL; if an authority of your own issued it, name its file in PORTICO_CA_FILE."
+        )
     return exception.ConnectionError(
         f"no Portico server answers at {url} ({reason})\n"
         "Start one with `portico server start`, or check PORTICO_SERVER_URL and `portico config show`."

@@ -12,9 +12,12 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from portico import exception
 from portico.client.errors import cut_off, error_for, garbled, unreachable
 
 if TYPE_CHECKING:
+    import ssl
+
     import httpx
 
 T = TypeVar("T")
@@ -22,6 +25,7 @@ Params = Mapping[str, "str | int | float | None"]
 
 CONNECT_TIMEOUT = 5.0  # seconds
 ANSWER_TIMEOUT = 60.0  # seconds of silence before an ordinary answer
+CA_FILE = "PORTICO_CA_FILE"  # variable: authorities that the server's certificate may be from
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
@@ -168,7 +172,8 @@ class Transport:
         module = import_httpx()
         where = urlsplit(self.url)
         # Loading the system's certificates costs more than a request, and http:// needs none.
-        verify: Any = True if where.scheme == "https" else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        https = where.scheme == "https"
+        verify = _believing(module) if https else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         http: httpx.AsyncClient = module.AsyncClient(
             base_url=self.url,
             headers={"authorization": f"Bearer {self._token}"},
@@ -182,6 +187,20 @@ class Transport:
             ),
         )
         return http
+
+
+def _believing(module: Any) -> ssl.SSLContext:
+    """What httpx trusts (``SSL_CERT_FILE`` counts), and the authorities in the file that `CA_FILE` names."""
+    context: ssl.SSLContext = module.create_ssl_context()
+    path = os.environ.get(CA_FILE)
+    if path:
+        try:
+            context.load_verify_locations(path)
+        except OSError as error:  # of which SSLError is one
+            raise exception.InvalidError(
+                f"{CA_FILE} names {path}, which is no file of certificates in PEM form: {error}"
+            ) from None
+    return context
 
 
 def _given(params: Params | None) -> dict[str, str]:
