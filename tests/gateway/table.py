@@ -27,6 +27,8 @@ from portico.wire.container import Address
 from portico.wire.manifest import Scaling
 
 PORT = 1
+ADDRESS = Address(path="/nowhere")  # where the containers of `FakeEngine` listen
+ENOUGH = 2  # connections to containers, each used again and again; the second is there should the first end
 WORDS = re.compile(
     rb"in-[0-9a-f]{32}|(?<=problem.json\r\ncontent-length: )[0-9]+|(?<=\"detail\":\").*?(?=\",\")"
 )
@@ -109,24 +111,6 @@ class Loop:
         raise AssertionError("nothing here has to wait")
 
 
-class Upstreams(Dialer):
-    """Makes connections at once, which nobody listens to but the test."""
-
-    def __init__(self) -> None:
-        super().__init__(None)
-        self.made: list[tuple[UpstreamConnection, Transport]] = []
-
-    def take(self, address: Address) -> UpstreamConnection:
-        idle = super().take(address)
-        if idle is not None:
-            return idle
-        transport = Transport()
-        connection = UpstreamConnection(self, address.path)
-        transport.connect(connection)
-        self.made.append((connection, transport))
-        return connection
-
-
 class Container:
     """The container's end of one connection: whole requests, as h11 reads them."""
 
@@ -199,12 +183,21 @@ class Conversation:
     def __init__(self, table: Table, answer: bytes) -> None:
         self.table = table
         self.answer = answer
-        self.dialer = table.gateway.dialer = Upstreams()
+        self.dialer = table.gateway.dialer = Dialer(table.loop)
+        self.containers: list[Container] = []
         self.transport = Transport()
         self.client = ClientConnection(table.gateway, PORT)
         self.transport.connect(self.client)
         self.requests: list[Seen] = []
-        self.containers: list[Container] = []
+        for _ in range(ENOUGH):
+            self._make_upstream()
+
+    def _make_upstream(self) -> None:
+        """A connection that the dialer takes for one in its pool."""
+        connection, transport = UpstreamConnection(self.dialer, ADDRESS.path), Transport()
+        transport.connect(connection)
+        self.dialer.keep(connection)
+        self.containers.append(Container(connection, transport))
 
     def send(self, data: bytes) -> None:
         """Bytes come from the client, and the container answers what is whole."""
@@ -214,8 +207,6 @@ class Conversation:
         progress = bool(self.answer)
         while progress:
             progress = False
-            for made in self.dialer.made[len(self.containers) :]:
-                self.containers.append(Container(*made))
             for container in self.containers:
                 request = container.next()
                 if request is None:
@@ -228,13 +219,12 @@ class Conversation:
 
     def answered(self, pieces: Iterable[bytes]) -> None:
         """The container says `pieces` in answer to the only request, and closes."""
-        ((connection, transport),) = self.dialer.made
-        container = Container(connection, transport)
+        (container,) = [c for c in self.containers if c.transport.written]
         assert container.next() is not None
         for piece in pieces:
-            if not transport.lost:
-                connection.data_received(piece)
-        connection.connection_lost(None)
+            if not container.transport.lost:
+                container.connection.data_received(piece)
+        container.connection.connection_lost(None)
         self.table.ended(container.input)
 
     def end(self) -> Outcome:
