@@ -9,7 +9,8 @@ import pytest
 from wsproto.events import BytesMessage
 
 from gateway.sockets import Socket, accept, echo
-from gateway.world import Connection, StandingClock, World, header, hello, run
+from gateway.world import DEADLINE, Connection, StandingClock, World, header, hello, run
+from portico.gateway import gateway
 from portico.wire.manifest import Scaling
 
 GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
@@ -88,6 +89,27 @@ def test_an_idle_connection_is_closed_after_75_seconds_before_and_after_a_reques
             assert world.gateway.connections == 1
             world.pass_time(MOMENT)
             assert await used.rest() == b""
+            await world.connected(0)
+
+    run(test)
+
+
+def test_the_turn_of_every_connection_comes_where_there_are_more_than_are_looked_at_in_one_go(
+    monkeypatch,
+):
+    monkeypatch.setattr(gateway, "SLICE", 7)
+
+    async def test():
+        async with World(hello, clock=StandingClock()) as world:
+            clients = [await world.connect() for _ in range(100)]
+            await world.connected(100)
+            async with asyncio.timeout(DEADLINE):
+                while any(c.deadline != world.clock.now + 75 for c in world.gateway._connections):
+                    await asyncio.sleep(0.01)
+            world.clock.now += 75
+            for client in clients:
+                assert await client.rest() == b""
+                client.close()
             await world.connected(0)
 
     run(test)

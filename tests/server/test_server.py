@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import stat
 import subprocess
 import sys
 import threading
+import time
 import urllib.error
 import urllib.request
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -22,7 +26,8 @@ from portico.server.embedded import EmbeddedServer
 DEADLINE = 30
 
 
-def start(state: Path, *options: str) -> subprocess.Popen[str]:
+def start(state: Path, *options: str, files: int | None = None) -> subprocess.Popen[str]:
+    """Start a server, which may open so many `files`."""
     command = [
         sys.executable,
         "-m",
@@ -33,6 +38,8 @@ def start(state: Path, *options: str) -> subprocess.Popen[str]:
         str(state),
         *options,
     ]
+    if files is not None:
+        command = ["sh", "-c", f'ulimit -n {files} && exec "$@"', "sh", *command]
     return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
 
 
@@ -89,6 +96,64 @@ def test_taken_port_is_a_clear_error(state):
         _, err = process.communicate(timeout=DEADLINE)
     assert process.returncode == 1
     assert str(port) in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks processor time up in /proc")
+def test_more_clients_than_open_files_are_turned_away_and_leave_the_server_well(state):
+    process = start(state, "--web", "127.0.0.1:0", "--api", "127.0.0.1:0", files=256)
+    try:
+        assert process.stderr is not None
+        ready = process.stderr.readline()
+        port = int(re.search(r"web http://127.0.0.1:(\d+)", ready)[1])
+        ask = b"GET / HTTP/1.1\r\nHost: nobody\r\n\r\n"
+        with contextlib.ExitStack() as stack:
+            clients = [
+                stack.enter_context(socket.create_connection(("127.0.0.1", port), DEADLINE))
+                for _ in range(600)
+            ]
+            answers = []
+            for client in clients:
+                with contextlib.suppress(ConnectionError):
+                    client.sendall(ask)
+                answers.append(first_bytes(client))
+            statuses = Counter(answer[9:12] for answer in answers)
+            # The first have their answer, some are told that there is no place, the others are dropped.
+            assert {b"404", b"503"} <= statuses.keys() <= {b"404", b"503", b""}
+            assert statuses[b"404"] >= 100
+            before = cpu_seconds(process.pid)
+            time.sleep(1)
+            assert cpu_seconds(process.pid) - before < 0.5  # nor does it try and try again
+        record = json.loads((state / "client.json").read_text())
+        assert info(record["url"], record["token"])["pid"] == process.pid
+        with socket.create_connection(("127.0.0.1", port), DEADLINE) as client:
+            client.sendall(ask)
+            assert first_bytes(client).startswith(b"HTTP/1.1 404 ")
+    finally:
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=DEADLINE)
+    assert "Traceback" not in said
+
+
+def first_bytes(client: socket.socket) -> bytes:
+    try:
+        return client.recv(65536)
+    except ConnectionError:
+        return b""
+
+
+def cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_more_connections_than_open_files_is_a_clear_error(state):
+    options = ("--web", "127.0.0.1:0", "--api", "127.0.0.1:0", "--max-connections", "5000")
+    process = start(state, *options, files=1024)
+    _, err = process.communicate(timeout=DEADLINE)
+    assert process.returncode == 1
+    assert "max_connections 5000" in err
+    assert "ulimit -n" in err
     assert "Traceback" not in err
 
 

@@ -9,7 +9,7 @@ import os
 import select
 import socket
 import ssl
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Iterable, Mapping
 from typing import Any, cast
 
 from portico.gateway.auth import ProxyTokens
@@ -29,7 +29,8 @@ NO_TOKEN = (
     "this web function asks for a proxy token: send its key and secret as Modal-Key and Modal-Secret, or as "
     "Authorization: Bearer <key>.<secret>; `portico proxy-token create` makes one"
 )
-SWEEP = 0.5  # seconds between looks at deadlines
+SWEEP = 0.5  # seconds between looks at one connection's deadline
+SLICE = 500  # connections looked at in one go
 BACKLOG = 4096
 TURNED_AWAY = (
     128  # connections beyond the bound that may be open for as long as their refusal takes
@@ -62,6 +63,8 @@ class Gateway:
         self._tasks: set[asyncio.Task[None]] = set()
         self._listeners: dict[int | None, asyncio.Server] = {}
         self._sweeper: asyncio.TimerHandle | None = None
+        self._unseen: list[ClientConnection] = []  # those that this sweep has still to look at
+        self._pause = SWEEP
 
     # -- life
 
@@ -153,23 +156,20 @@ class Gateway:
         self.router.withdraw(app_id)
 
     def _sweep(self) -> None:
-        """One timer for all deadlines: setting one for each request would cost more than the look."""
-        now = self.loop.time()
-        for connection in tuple(self._connections):
-            connection.look_at_clock(now)
-        self._look_for_hangups()
-        self._sweeper = self.loop.call_later(SWEEP, self._sweep)
+        """One timer for all deadlines: setting one for each request would cost more than the look.
 
-    def _look_for_hangups(self) -> None:
-        """Notice clients that left while nothing is read from them: the loop does not watch those sockets."""
-        paused = {c.fileno(): c for c in self._connections if c.paused}
-        if not paused:
-            return
-        poll = select.poll()
-        for descriptor in paused:
-            poll.register(descriptor, HANGUP)
-        for descriptor, _ in poll.poll(0):
-            paused[descriptor].client_left()
+        It looks at a few connections at a time, so that no request waits for the look at ten thousand.
+        """
+        if not self._unseen:
+            self._unseen = list(self._connections)
+            self._pause = SWEEP / max(1, math.ceil(len(self._unseen) / SLICE))
+        seen = self._unseen[-SLICE:]
+        del self._unseen[-SLICE:]
+        now = self.loop.time()
+        for connection in seen:
+            connection.look_at_clock(now)
+        _look_for_hangups(seen)
+        self._sweeper = self.loop.call_later(self._pause, self._sweep)
 
     # -- for connections and exchanges
 
@@ -237,3 +237,15 @@ class Gateway:
     def connections(self) -> int:
         """Open client connections."""
         return len(self._connections)
+
+
+def _look_for_hangups(connections: Iterable[ClientConnection]) -> None:
+    """Notice clients that left while nothing is read from them: the loop does not watch those sockets."""
+    paused = {c.fileno(): c for c in connections if c.paused}
+    if not paused:
+        return
+    poll = select.poll()
+    for descriptor in paused:
+        poll.register(descriptor, HANGUP)
+    for descriptor, _ in poll.poll(0):
+        paused[descriptor].client_left()
