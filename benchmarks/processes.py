@@ -57,6 +57,11 @@ class Background:
             )
 
     @property
+    def pid(self) -> int:
+        """The process's id."""
+        return self._process.pid
+
+    @property
     def output(self) -> str:
         """Everything printed so far, standard output first."""
         return "".join(path.read_text("utf-8", "replace") for path in (self._out, self._err))

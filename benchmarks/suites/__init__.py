@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from benchmarks.model import Suite
-from benchmarks.suites import autobahn, cold_start, reload, serve, throughput, web_server
+from benchmarks.suites import (
+    autobahn,
+    cold_start,
+    latency,
+    reload,
+    serve,
+    throughput,
+    web_server,
+)
 
 SUITES: tuple[Suite, ...] = (
     throughput.SUITE,
+    latency.SUITE,
     web_server.SUITE,
     cold_start.SUITE,
     reload.SUITE,

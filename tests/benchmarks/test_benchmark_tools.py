@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from benchmarks.haproxy import configuration as haproxy_configuration
 from benchmarks.http import get
 from benchmarks.machine import this_machine
 from benchmarks.model import MeasurementError
-from benchmarks.nginx import configuration
+from benchmarks.nginx import PLAIN, STREAMING, WEBSOCKETS, configuration
 from benchmarks.processes import background, checked, clean_environ
 from benchmarks.suites.serve import served_url
 from benchmarks.wrk import sample_of
@@ -93,6 +94,22 @@ def test_nginx_proxies_each_port_to_its_socket() -> None:
         assert f"listen 127.0.0.1:{port} " in text
         assert f"server unix:/d/{name}.sock;" in text
         assert f"proxy_pass http://{name};" in text
+
+
+def test_nginx_streams_and_upgrades_where_it_is_told_to() -> None:
+    for options in (PLAIN, STREAMING, WEBSOCKETS):
+        text = configuration("/d", {"a": "/d/a.sock"}, {"a": 1001}, options)
+        assert ("proxy_request_buffering off;" in text) is (options is STREAMING)
+        assert ("proxy_set_header Upgrade" in text) is (options is WEBSOCKETS)
+        assert text.count("{") == text.count("}")
+
+
+def test_haproxy_proxies_each_port_to_its_socket() -> None:
+    text = haproxy_configuration({"a": "/d/a.sock", "b": "/d/b.sock"}, {"a": 1001, "b": 1002})
+    for name, port in (("a", 1001), ("b", 1002)):
+        site = text.partition(f"frontend {name}\n")[2].partition("frontend")[0]
+        assert f"bind 127.0.0.1:{port} " in site
+        assert f"server uvicorn unix@/d/{name}.sock " in site
 
 
 def test_what_benchmarks_start_sees_no_setting_of_python_or_portico(
