@@ -11,6 +11,7 @@ from benchmarks.suites import (
     serve,
     throughput,
     web_server,
+    websocket,
 )
 
 SUITES: tuple[Suite, ...] = (
@@ -20,5 +21,6 @@ SUITES: tuple[Suite, ...] = (
     cold_start.SUITE,
     reload.SUITE,
     serve.SUITE,
+    websocket.SUITE,
     autobahn.SUITE,
 )
