@@ -9,7 +9,7 @@ from functools import partial
 
 from benchmarks.home import Home
 from benchmarks.processes import background, free_port
-from benchmarks.proxy import Proxy
+from benchmarks.proxy import Proxy, Traffic
 from benchmarks.uvicorn import answered
 
 CONFIG = """
@@ -24,7 +24,14 @@ defaults
     timeout server 1h
     timeout tunnel 1h
     http-reuse always
+    {options}
 """
+
+OPTIONS: Mapping[Traffic, str] = {
+    "requests": "",
+    "streams": "option http-no-delay",  # it holds chunks back by 200 ms otherwise
+    "websockets": "",
+}
 
 SITE = """
 frontend {name}
@@ -44,23 +51,23 @@ def installed() -> bool:
     return shutil.which("haproxy") is not None
 
 
-def configuration(sockets: Mapping[str, str], ports: Mapping[str, int]) -> str:
+def configuration(sockets: Mapping[str, str], ports: Mapping[str, int], traffic: Traffic) -> str:
     """One site a socket, on its port."""
     sites = (
         SITE.format(name=name, socket=socket, port=ports[name]) for name, socket in sockets.items()
     )
-    return CONFIG + "".join(sites)
+    return CONFIG.format(options=OPTIONS[traffic]) + "".join(sites)
 
 
 @contextlib.contextmanager
-def haproxy(home: Home, sockets: Mapping[str, str]) -> Iterator[Proxy]:
-    """HAProxy before each of the unix sockets, once all answer."""
+def haproxy(home: Home, sockets: Mapping[str, str], traffic: Traffic) -> Iterator[Proxy]:
+    """HAProxy before each of the unix sockets, set up for one kind of traffic, once all answer."""
     folder = home.folder / "haproxy"
     folder.mkdir()
     ports = {name: free_port() for name in sockets}
     urls = {name: f"http://127.0.0.1:{port}" for name, port in ports.items()}
     config = folder / "haproxy.cfg"
-    config.write_text(configuration(sockets, ports))
+    config.write_text(configuration(sockets, ports, traffic))
     command = ["haproxy", "-db", "-f", str(config)]
     with background(command, folder=folder, env=home.environ) as process:
         for url in urls.values():

@@ -13,7 +13,7 @@ from functools import partial
 from benchmarks.home import Home
 from benchmarks.memory import children
 from benchmarks.processes import background, free_port
-from benchmarks.proxy import Proxy
+from benchmarks.proxy import Proxy, Traffic
 from benchmarks.uvicorn import answered
 
 FILES = 16384  # enough for 10,000 idle connections, and 5,000 tunnels with two ends each
@@ -57,23 +57,27 @@ SITE = """
     }}
 """
 
-PLAIN = """
+OPTIONS: Mapping[Traffic, str] = {
+    "requests": """
     proxy_set_header Connection "";
-"""
-
-STREAMING = """
+""",
+    # Buffers as large as uvicorn's and the gateway's; the default is a page.
+    "streams": """
     proxy_set_header Connection "";
     client_max_body_size 0;
+    client_body_buffer_size 64k;
+    proxy_buffer_size 64k;
+    proxy_buffers 8 64k;
     proxy_request_buffering off;
     proxy_buffering off;
-"""
-
-WEBSOCKETS = """
+""",
+    "websockets": """
     map $http_upgrade $connection_upgrade { default upgrade; "" ""; }
     proxy_set_header Connection $connection_upgrade;
     proxy_set_header Upgrade $http_upgrade;
     proxy_read_timeout 1h;
-"""
+""",
+}
 
 
 def installed() -> bool:
@@ -82,26 +86,26 @@ def installed() -> bool:
 
 
 def configuration(
-    folder: str, sockets: Mapping[str, str], ports: Mapping[str, int], options: str = PLAIN
+    folder: str, sockets: Mapping[str, str], ports: Mapping[str, int], traffic: Traffic
 ) -> str:
     """One site a socket, on its port; the worker runs as the user that made the sockets."""
     sites = (
         SITE.format(name=name, socket=socket, port=ports[name]) for name, socket in sockets.items()
     )
     return CONFIG.format(
-        folder=folder, user=_user(), files=FILES, options=options, sites="".join(sites)
+        folder=folder, user=_user(), files=FILES, options=OPTIONS[traffic], sites="".join(sites)
     )
 
 
 @contextlib.contextmanager
-def nginx(home: Home, sockets: Mapping[str, str], options: str = PLAIN) -> Iterator[Proxy]:
-    """nginx before each of the unix sockets, once all answer; `options` are directives of its http block."""
+def nginx(home: Home, sockets: Mapping[str, str], traffic: Traffic) -> Iterator[Proxy]:
+    """nginx before each of the unix sockets, set up for one kind of traffic, once all answer."""
     folder = home.folder / "nginx"
     folder.mkdir()
     ports = {name: free_port() for name in sockets}
     urls = {name: f"http://127.0.0.1:{port}" for name, port in ports.items()}
     config = folder / "nginx.conf"
-    config.write_text(configuration(str(folder), sockets, ports, options))
+    config.write_text(configuration(str(folder), sockets, ports, traffic))
     command = ["nginx", "-p", str(folder), "-e", str(folder / "error.log"), "-c", str(config)]
     with background(command, folder=folder, env=home.environ) as process:
         for url in urls.values():

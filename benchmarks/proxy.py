@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
+
+Traffic = Literal["requests", "streams", "websockets"]
+"""What a proxy is set up for."""
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from benchmarks import haproxy as haproxy_
-from benchmarks import nginx as nginx_
+from benchmarks import haproxy, nginx
 from benchmarks.home import Home
+from benchmarks.proxy import Traffic
 from benchmarks.uvicorn import uvicorn_on_port, uvicorn_on_socket
 
 DIRECT, NGINX, HAPROXY, PORTICO = (
@@ -38,13 +38,12 @@ def servers(
     apps: Mapping[str, Sequence[str]],
     script: str,
     *,
-    nginx: str = nginx_.PLAIN,
+    traffic: Traffic = "requests",
     only: Sequence[str] = EVERY,
 ) -> Iterator[Servers]:
     """Whichever of `only` this machine has, once each answers.
 
     `apps` is what uvicorn is to load, by the name of the function of `script` that serves the same from Portico.
-    `nginx` is directives of its http block.
     """
     urls: dict[str, Mapping[str, str]] = {}
     pids: dict[str, int] = {}
@@ -65,9 +64,9 @@ def servers(
             }
         for name in proxies:
             proxy = enter(
-                nginx_.nginx(home, sockets, nginx)
+                nginx.nginx(home, sockets, traffic)
                 if name == NGINX
-                else haproxy_.haproxy(home, sockets)
+                else haproxy.haproxy(home, sockets, traffic)
             )
             urls[name] = proxy.urls
             pids[name] = proxy.pid
@@ -76,8 +75,8 @@ def servers(
 
 def missing(server: str) -> str:
     """Why this machine cannot run a server; empty where it can."""
-    if server == NGINX and not nginx_.installed():
+    if server == NGINX and not nginx.installed():
         return "nginx is not installed"
-    if server == HAPROXY and not haproxy_.installed():
+    if server == HAPROXY and not haproxy.installed():
         return "haproxy is not installed"
     return ""

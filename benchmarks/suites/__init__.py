@@ -6,9 +6,11 @@ from benchmarks.model import Suite
 from benchmarks.suites import (
     autobahn,
     cold_start,
+    events,
     latency,
     reload,
     serve,
+    streaming,
     throughput,
     web_server,
     websocket,
@@ -21,6 +23,8 @@ SUITES: tuple[Suite, ...] = (
     cold_start.SUITE,
     reload.SUITE,
     serve.SUITE,
+    streaming.SUITE,
+    events.SUITE,
     websocket.SUITE,
     autobahn.SUITE,
 )

@@ -9,7 +9,6 @@ from functools import partial
 from benchmarks.clients import sample
 from benchmarks.home import Home
 from benchmarks.model import Cell, Column, Contender, Plan, Suite, Target
-from benchmarks.nginx import WEBSOCKETS
 from benchmarks.servers import DIRECT, EVERY, PORTICO, missing, servers
 from benchmarks.uvicorn import ECHO
 
@@ -29,7 +28,7 @@ def set_up(home: Home, plan: Plan) -> Iterator[list[Contender]]:
         for connections in CONNECTIONS
     }
     loads[OPENED] = ("open", OPENING)
-    with servers(home, {"echoed": ECHO}, "echo_app.py", nginx=WEBSOCKETS) as up:
+    with servers(home, {"echoed": ECHO}, "echo_app.py", traffic="websockets") as up:
         yield [
             Contender(
                 name,
