@@ -6,6 +6,8 @@ from benchmarks.model import Suite
 from benchmarks.suites import (
     autobahn,
     cold_start,
+    connections,
+    endpoints,
     events,
     latency,
     reload,
@@ -26,5 +28,7 @@ SUITES: tuple[Suite, ...] = (
     streaming.SUITE,
     events.SUITE,
     websocket.SUITE,
+    connections.SUITE,
+    endpoints.SUITE,
     autobahn.SUITE,
 )
