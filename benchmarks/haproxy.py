@@ -15,7 +15,9 @@ from benchmarks.uvicorn import answered
 CONFIG = """
 global
     nbthread 1
-    maxconn 8192
+    maxconn 12288
+    ulimit-n 16384
+    no strict-limits
 defaults
     mode http
     retries 0

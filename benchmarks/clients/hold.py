@@ -13,12 +13,10 @@ from benchmarks.clients.http import request_to, where
 from benchmarks.clients.websocket import PATIENCE, opened, upgraded
 from benchmarks.model import MeasurementError
 
-PER_ADDRESS = 8_000  # connections from one address of the loopback, which has 28,000 ports or so
 
-
-def requested(url: str, source: str) -> socket.socket:
+def requested(url: str) -> socket.socket:
     """A connection on which a request without content has been answered."""
-    connection = socket.create_connection(where(url), PATIENCE, (source, 0))
+    connection = socket.create_connection(where(url), PATIENCE)
     connection.sendall(request_to(url))
     head = b""
     while not head.endswith(b"\r\n\r\n"):
@@ -30,9 +28,9 @@ def requested(url: str, source: str) -> socket.socket:
     return connection
 
 
-def websocket(url: str, source: str) -> socket.socket:
+def websocket(url: str) -> socket.socket:
     """A connection that has become a WebSocket."""
-    connection = opened(url, source)
+    connection = opened(url)
     upgraded(connection)
     return connection
 
@@ -52,9 +50,7 @@ def still_open(connection: socket.socket) -> bool:
 def main(what: str, url: str, connections: str) -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
     opening = requested if what == "requests" else websocket
-    held = [
-        opening(url, f"127.0.0.{1 + number // PER_ADDRESS}") for number in range(int(connections))
-    ]
+    held = [opening(url) for _ in range(int(connections))]
     print("open", flush=True)
     signal.sigwait([signal.SIGTERM])
     print(sum(map(still_open, held)), flush=True)

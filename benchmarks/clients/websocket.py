@@ -43,9 +43,9 @@ def frame(first: int, payload: bytes, mask: bytes = b"") -> bytes:
     return head + mask + bytes(a ^ b for a, b in zip(payload, itertools.cycle(mask or b"\0")))
 
 
-def opened(url: str, source: str = "") -> socket.socket:
-    """A connection that asks for an upgrade; `source` is the address that it comes from."""
-    connection = socket.create_connection(where(url), PATIENCE, (source, 0) if source else None)
+def opened(url: str) -> socket.socket:
+    """A connection that asks for an upgrade."""
+    connection = socket.create_connection(where(url), PATIENCE)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     connection.sendall(request_to(url, "GET", *FIELDS))
     return connection

@@ -70,7 +70,7 @@ def _measure(homes: Iterator[Home], server: str, what: str, plan: Plan) -> Sampl
 def _held(home: Home, what: str, url: str, many: int) -> Iterator[None]:
     command = clients.command("hold", what, url, many)
     with background(command, folder=home.folder / "held", env=clients.environ()) as process:
-        process.wait_for(lambda: "open" in process.output or None, "`open`", OPENING)
+        process.wait_for(lambda: process.output.startswith("open") or None, "`open`", OPENING)
         yield
     if (left := process.output.split()[1:]) != [str(many)]:
         raise MeasurementError(f"of {many} connections to {url}, {left} were still open")
