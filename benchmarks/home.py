@@ -27,13 +27,13 @@ class Home:
     python: Path
 
     @contextlib.contextmanager
-    def server(self) -> Iterator[None]:
+    def server(self) -> Iterator[Background]:
         """A server of this home, without limits on the rate of requests."""
         command = [*PORTICO, "server", "run"]
         folder = self.folder / "server"
         with background(command, folder=folder, env=self.environ) as process:
             process.wait_for(lambda: "ready" in process.output or None, "`ready`")
-            yield
+            yield process
 
     def deploy(self, script: str) -> dict[str, str]:
         """Deploy a script of `APPS`; the loopback-port URL of each of its web functions."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import shutil
 import subprocess
 from collections.abc import Mapping
@@ -16,6 +17,7 @@ from pathlib import Path
 from benchmarks.processes import clean_environ
 
 PACKAGES = ("fastapi", "starlette", "pydantic", "uvicorn", "uvloop", "httptools", "websockets")
+_NUMBER = re.compile(r"\S*\d\.\d\S*")
 _VERSIONS = """
 import json, platform, sys
 from importlib.metadata import version
@@ -48,8 +50,9 @@ def this_machine() -> Machine:
         load=os.getloadavg()[0],
         tools={
             "portico": f"{version('portico')}{_commit()}",
-            "wrk": _first_line("wrk", "-v"),
-            "nginx": _first_line("nginx", "-v"),
+            "wrk": _version("wrk", "-v"),
+            "nginx": _version("nginx", "-v"),
+            "haproxy": _version("haproxy", "-v"),
         },
     )
 
@@ -93,10 +96,9 @@ def _commit() -> str:
     return f" ({described.stdout.strip()})" if described.returncode == 0 else ""
 
 
-def _first_line(program: str, *arguments: str) -> str:
+def _version(program: str, *arguments: str) -> str:
     if shutil.which(program) is None:
         return "not installed"
     done = subprocess.run([program, *arguments], capture_output=True, text=True)
-    said = (done.stdout + done.stderr).strip().splitlines()
-    line = said[0] if said else "unknown"
-    return line.partition("version: ")[2] or " ".join(line.split()[1:2]) or line
+    found = _NUMBER.search(done.stdout + done.stderr)
+    return found[0] if found else "unknown"

@@ -47,7 +47,7 @@ class Column:
 
     title: str
     metric: str
-    unit: Literal["/s", "ms", "µs", ""]
+    unit: Literal["/s", "MiB/s", "ms", "µs", "MiB", "KiB", ""]
     quantile: float = 0.5
 
 

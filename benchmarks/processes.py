@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -57,13 +58,20 @@ class Background:
             )
 
     @property
+    def pid(self) -> int:
+        """The process's id."""
+        return self._process.pid
+
+    @property
     def output(self) -> str:
         """Everything printed so far, standard output first."""
         return "".join(path.read_text("utf-8", "replace") for path in (self._out, self._err))
 
-    def wait_for(self, look: Callable[[], T | None], what: str) -> T:
+    def wait_for(
+        self, look: Callable[[], T | None], what: str, timeout: float = START_TIMEOUT
+    ) -> T:
         """The first thing that `look` finds. Raises `MeasurementError` where the process ends before."""
-        deadline = time.monotonic() + START_TIMEOUT
+        deadline = time.monotonic() + timeout
         while (found := look()) is None:
             if self._process.poll() is not None or time.monotonic() > deadline:
                 end = "\n".join(self.output.splitlines()[-KEPT:])
@@ -122,3 +130,13 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def open_files(wanted: int) -> str:
+    """Let this process and those it starts have so many open files. Why they may not; empty where they may."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < wanted:
+        return f"only {hard:,} open files are allowed"
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    return ""

@@ -120,7 +120,7 @@ def measured(verdict: Verdict) -> str:
 
 
 def _with_unit(column: Column) -> str:
-    return f"{column.title}, {column.unit}" if column.unit in ("ms", "µs") else column.title
+    return column.title if column.unit in ("/s", "") else f"{column.title}, {column.unit}"
 
 
 def _with(number: float, column: Column) -> str:
@@ -131,7 +131,7 @@ def _with(number: float, column: Column) -> str:
 def _number(number: float | None, column: Column) -> str:
     if number is None:
         return NOTHING
-    return f"{number:.1f}" if column.unit == "ms" else f"{number:,.0f}"
+    return f"{number:.1f}" if column.unit in ("ms", "MiB", "KiB") else f"{number:,.0f}"
 
 
 def _listed(versions: Mapping[str, str]) -> str:

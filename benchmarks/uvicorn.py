@@ -49,3 +49,5 @@ def answered(url: str) -> Answer | None:
 
 RAW = ("--app-dir", str(APPS), "hello:raw")
 FASTAPI = ("--app-dir", str(APPS), "--factory", "hello:fastapi_app")
+ECHO = ("--app-dir", str(APPS), "echo:raw", "--ws-ping-interval", "0")
+STREAMS = ("--app-dir", str(APPS), "streams:raw")

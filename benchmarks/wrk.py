@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 from benchmarks.model import MeasurementError, Sample
 from benchmarks.processes import checked, clean_environ
 
 SCRIPT = Path(__file__).with_name("wrk.lua")
+
+
+def missing() -> str:
+    """Why this machine has no load from wrk; empty where it has."""
+    return "" if shutil.which("wrk") else "wrk is not installed"
 
 
 def load(url: str, *, connections: int, seconds: float) -> Sample:

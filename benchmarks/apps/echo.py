@@ -1,4 +1,4 @@
-"""The WebSocket server that every fuzzer talks to: each message comes back as it was."""
+"""The WebSocket server that fuzzers and clients talk to: each message comes back as it was."""
 
 from __future__ import annotations
 

@@ -3,13 +3,32 @@
 from __future__ import annotations
 
 from benchmarks.model import Suite
-from benchmarks.suites import autobahn, cold_start, reload, serve, throughput, web_server
+from benchmarks.suites import (
+    autobahn,
+    cold_start,
+    connections,
+    endpoints,
+    events,
+    latency,
+    reload,
+    serve,
+    streaming,
+    throughput,
+    web_server,
+    websocket,
+)
 
 SUITES: tuple[Suite, ...] = (
     throughput.SUITE,
+    latency.SUITE,
     web_server.SUITE,
     cold_start.SUITE,
     reload.SUITE,
     serve.SUITE,
+    streaming.SUITE,
+    events.SUITE,
+    websocket.SUITE,
+    connections.SUITE,
+    endpoints.SUITE,
     autobahn.SUITE,
 )

@@ -7,12 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
 from benchmarks.autobahn import Fuzzer, python2
-from benchmarks.home import APPS, Home
+from benchmarks.home import Home
 from benchmarks.model import Cell, Column, Contender, Plan, Sample, Suite, Target
-from benchmarks.uvicorn import uvicorn_on_port
+from benchmarks.servers import DIRECT, PORTICO
+from benchmarks.uvicorn import ECHO, uvicorn_on_port
 
-ECHO = ("--app-dir", str(APPS), "echo:raw", "--ws-ping-interval", "0")
-DIRECT, PORTICO = "direct uvicorn", "Portico"
 PASSED = "passed"
 CLOSED = "1009"
 SMALL = "9 messages up to 2 MiB"
@@ -49,7 +48,7 @@ def set_up(home: Home, plan: Plan) -> Iterator[list[Contender]]:
             fuzzer = Fuzzer(python, home)
             urls[DIRECT] = stack.enter_context(uvicorn_on_port(home, "echo", ECHO))
             stack.enter_context(home.server())
-            urls[PORTICO] = home.deploy("autobahn_app.py")["fuzzed"]
+            urls[PORTICO] = home.deploy("echo_app.py")["echoed"]
         yield [
             Contender(
                 group,

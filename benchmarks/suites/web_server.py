@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from functools import partial
@@ -33,7 +32,7 @@ CHECKOUT = Path(__file__).parents[2]
 def set_up(home: Home, plan: Plan) -> Iterator[list[Contender]]:
     """Every server up at once; only one of them has work at a time."""
     with contextlib.ExitStack() as stack:
-        unavailable = "" if shutil.which("wrk") else "wrk is not installed"
+        unavailable = wrk.missing()
         urls = {} if unavailable else _start(home, stack)
         yield [
             Contender(

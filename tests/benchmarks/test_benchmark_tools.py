@@ -6,15 +6,18 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from benchmarks.http import get
 from benchmarks.machine import this_machine
 from benchmarks.model import MeasurementError
-from benchmarks.nginx import configuration
 from benchmarks.processes import background, checked, clean_environ
+from benchmarks.proxy import Traffic
 from benchmarks.suites.serve import served_url
 from benchmarks.wrk import sample_of
+
+from benchmarks import haproxy, nginx
 
 Answering = Callable[[bytes], str]
 
@@ -88,11 +91,31 @@ def test_the_loopback_url_is_read_once_its_line_is_whole() -> None:
 
 
 def test_nginx_proxies_each_port_to_its_socket() -> None:
-    text = configuration("/d", {"a": "/d/a.sock", "b": "/d/b.sock"}, {"a": 1001, "b": 1002})
+    text = nginx.configuration(
+        "/d", {"a": "/d/a.sock", "b": "/d/b.sock"}, {"a": 1001, "b": 1002}, "requests"
+    )
     for name, port in (("a", 1001), ("b", 1002)):
         assert f"listen 127.0.0.1:{port} " in text
         assert f"server unix:/d/{name}.sock;" in text
         assert f"proxy_pass http://{name};" in text
+
+
+def test_nginx_streams_and_upgrades_where_it_is_told_to() -> None:
+    for traffic in get_args(Traffic):
+        text = nginx.configuration("/d", {"a": "/d/a.sock"}, {"a": 1001}, traffic)
+        assert ("proxy_request_buffering off;" in text) is (traffic == "streams")
+        assert ("proxy_set_header Upgrade" in text) is (traffic == "websockets")
+        assert text.count("{") == text.count("}")
+
+
+def test_haproxy_proxies_each_port_to_its_socket() -> None:
+    text = haproxy.configuration(
+        {"a": "/d/a.sock", "b": "/d/b.sock"}, {"a": 1001, "b": 1002}, "requests"
+    )
+    for name, port in (("a", 1001), ("b", 1002)):
+        site = text.partition(f"frontend {name}\n")[2].partition("frontend")[0]
+        assert f"bind 127.0.0.1:{port} " in site
+        assert f"server uvicorn unix@/d/{name}.sock " in site
 
 
 def test_what_benchmarks_start_sees_no_setting_of_python_or_portico(

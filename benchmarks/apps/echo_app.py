@@ -7,10 +7,10 @@ from recipe import image
 
 import portico
 
-app = portico.App("bench-autobahn", image=image)
+app = portico.App("bench-echo", image=image)
 
 
 @app.function(allow_concurrent_inputs=1000, min_containers=1, max_containers=1)
 @portico.asgi_app()
-def fuzzed() -> Any:
+def echoed() -> Any:
     return echo.raw
