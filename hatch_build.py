@@ -21,7 +21,7 @@ import sys
 from mypyc.build import mypycify
 from setuptools import setup
 target, *modules = sys.argv[1:]
-setup(name="portico", packages=[], ext_modules=mypycify(modules, opt_level="3", debug_level="0"),
+setup(name="portico", packages=[], ext_modules=mypycify(modules, opt_level="3", debug_level="0", target_dir=target + ".c"),
       script_args=["--quiet", "build_ext", "--build-lib", target, "--build-temp", target + ".tmp"])
 """
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 import httptools
 
@@ -39,6 +39,7 @@ class RequestReader:
         "_limits",
         "_parser",
         "_progressed",
+        "_refusal",
         "_sink",
         "_target",
         "_unfinished",
@@ -62,6 +63,7 @@ class RequestReader:
         self.upgrading = False
         """Whether the last request asks for a WebSocket and has no answer yet; its owner says when it has one."""
         self.failure: Refusal | None = None
+        self._refusal: Refusal | None = None
 
     def feed(self, data: bytes) -> None:
         """Parse the next bytes."""
@@ -88,12 +90,7 @@ class RequestReader:
             # Any offer but that of a WebSocket is declined by silence.
             return data[upgrade.args[0] :]
         except httptools.HttpParserError as error:
-            known = error.__context__
-            self.fail(
-                known
-                if isinstance(known, Refusal)
-                else Refusal(400, f"the request is not valid HTTP/1.1: {error}")
-            )
+            self.fail(self._refusal or Refusal(400, f"the request is not valid HTTP/1.1: {error}"))
         return b""
 
     def fail(self, refusal: Refusal) -> None:
@@ -106,12 +103,17 @@ class RequestReader:
     def _too_large(self) -> Refusal:
         return Refusal(431, f"request heads can be up to {self._limits.head} bytes")
 
+    def _stop(self, refusal: Refusal) -> NoReturn:
+        """Have the parser end within one of its callbacks; it does not tell of what."""
+        self._refusal = refusal
+        raise refusal
+
     # -- parser
 
     def on_message_begin(self) -> None:
         if self.upgrading:
             # A client may not speak before it has its 101 (RFC 6455 §4.1).
-            raise Refusal(400, "data before the WebSocket handshake was answered")
+            self._stop(Refusal(400, "data before the WebSocket handshake was answered"))
         self.in_head = True
         self._target = b""
         self._headers = []
@@ -123,21 +125,21 @@ class RequestReader:
         headers = self._headers
         headers.append((name, value))
         if len(headers) > self._limits.headers:
-            raise Refusal(431, f"request heads can have up to {self._limits.headers} headers")
+            self._stop(Refusal(431, f"request heads can have up to {self._limits.headers} headers"))
 
     def on_headers_complete(self) -> None:
         parser = self._parser
         version = parser.get_http_version()
         if version != "1.1" and version != "1.0":
-            raise Refusal(505, f"HTTP/{version} is not spoken here, HTTP/1.1 is")
+            self._stop(Refusal(505, f"HTTP/{version} is not spoken here, HTTP/1.1 is"))
         head = RequestHead(parser.get_method(), self._target, http_1_0=version == "1.0")
         headers, self._headers = self._headers, []
         try:
             head.read(headers)
         except HeadError as error:
-            raise Refusal(error.status, error.message) from None
+            self._stop(Refusal(error.status, error.message))
         if head.size > self._limits.head:
-            raise self._too_large()
+            self._stop(self._too_large())
         head.keep_alive = parser.should_keep_alive()
         self.in_head = False
         self._progressed = True
@@ -155,5 +157,5 @@ class RequestReader:
             trailers
             and sum(len(name) + len(value) + 4 for name, value in trailers) > self._limits.head
         ):
-            raise self._too_large()
+            self._stop(self._too_large())
         self._sink.request_ended(trailers)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import math
 import os
-from typing import Protocol, cast
+from typing import NoReturn, Protocol, cast
 
 import httptools
 
@@ -75,6 +76,7 @@ class UpstreamConnection(FlowControlledProtocol):
     __slots__ = (
         "_dialer",
         "_done",
+        "_fault",
         "_head",
         "_headers",
         "_keep_alive",
@@ -98,6 +100,7 @@ class UpstreamConnection(FlowControlledProtocol):
         self._headers: list[Header] = []  # of the head, then of the trailers
         self._unfinished = 0  # bytes since a head, a piece of a body, or an end
         self._done = False
+        self._fault = ""  # why the parser was stopped
         self._keep_alive = False  # whether another response may follow (RFC 9112 §9.3)
 
     # -- asyncio
@@ -164,8 +167,8 @@ class UpstreamConnection(FlowControlledProtocol):
             return
         except httptools.HttpParserError as error:
             if not self._answers_head(receiver):
-                known = error.__context__ or error
-                self._break(receiver, f"the container's answer is not HTTP: {known}")
+                fault = self._fault or str(error)
+                self._break(receiver, f"the container's answer is not HTTP: {fault}")
                 return
         if self._answers_head(receiver):
             self._done = True
@@ -193,11 +196,16 @@ class UpstreamConnection(FlowControlledProtocol):
         receiver.response_flush()
         receiver.upstream_lost(reason)
 
+    def _stop(self, fault: str) -> NoReturn:
+        """Have the parser end within one of its callbacks; it does not tell of what."""
+        self._fault = fault
+        raise ValueError(fault)
+
     # -- parser
 
     def on_message_begin(self) -> None:
         if self._done:
-            raise ValueError("a second response to one request")
+            self._stop("a second response to one request")
         self._head = None
         self._reason = b""
         self._headers = []
@@ -211,10 +219,13 @@ class UpstreamConnection(FlowControlledProtocol):
     def on_headers_complete(self) -> None:
         parser = self._parser
         status = parser.get_status_code()
-        head = ResponseHead(status, self._reason, self._headers)
+        try:
+            head = ResponseHead(status, self._reason, self._headers)
+        except HeadError as error:
+            self._stop(error.message)
         self._keep_alive = parser.should_keep_alive()
         if not self._keep_alive and parser.get_http_version() not in ("1.0", "1.1"):
-            raise HeadError(502, f"HTTP/{parser.get_http_version()} is not spoken here")
+            self._stop(f"HTTP/{parser.get_http_version()} is not spoken here")
         self._head = head
         self._headers = []
         self._unfinished = 0
@@ -231,7 +242,7 @@ class UpstreamConnection(FlowControlledProtocol):
         if receiver is None:
             return
         if receiver.method == b"HEAD":
-            raise ValueError("a body in answer to HEAD")
+            self._stop("a body in answer to HEAD")
         self._unfinished = 0
         receiver.response_body(data)
 
@@ -301,15 +312,12 @@ class Dialer:
         loop = self._loop
         if address.path is not None:
             while True:
-                try:
+                with contextlib.suppress(BlockingIOError):
                     _, connection = await loop.create_unix_connection(make, address.path)
-                except BlockingIOError:
-                    await asyncio.sleep(BACKLOG_PAUSE)
-                else:
-                    break
-        else:
-            host, port = address.host or "127.0.0.1", address.port or 0
-            _, connection = await loop.create_connection(make, host, port)
+                    return cast(UpstreamConnection, connection)
+                await asyncio.sleep(BACKLOG_PAUSE)
+        host, port = address.host or "127.0.0.1", address.port or 0
+        _, connection = await loop.create_connection(make, host, port)
         return cast(UpstreamConnection, connection)
 
     def _make_room(self) -> None:
