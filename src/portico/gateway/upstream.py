@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import math
 import os
@@ -75,6 +76,7 @@ class UpstreamConnection(FlowControlledProtocol):
     __slots__ = (
         "_dialer",
         "_done",
+        "_fault",
         "_head",
         "_headers",
         "_keep_alive",
@@ -97,6 +99,7 @@ class UpstreamConnection(FlowControlledProtocol):
         self._reason = b""
         self._headers: list[Header] = []  # of the head, then of the trailers
         self._unfinished = 0  # bytes since a head, a piece of a body, or an end
+        self._fault = ""  # why a callback has stopped the parser
         self._done = False
         self._keep_alive = False  # whether another response may follow (RFC 9112 §9.3)
 
@@ -164,8 +167,10 @@ class UpstreamConnection(FlowControlledProtocol):
             return
         except httptools.HttpParserError as error:
             if not self._answers_head(receiver):
-                known = error.__context__ or error
-                self._break(receiver, f"the container's answer is not HTTP: {known}")
+                if not self._fault and isinstance(error, httptools.HttpParserCallbackError):
+                    raise  # a fault of ours
+                reason = self._fault or str(error)
+                self._break(receiver, f"the container's answer is not HTTP: {reason}")
                 return
         if self._answers_head(receiver):
             self._done = True
@@ -193,11 +198,16 @@ class UpstreamConnection(FlowControlledProtocol):
         receiver.response_flush()
         receiver.upstream_lost(reason)
 
+    def _refused(self, fault: str) -> ValueError:
+        """For a callback to raise; the parser then says no more than that one of them failed."""
+        self._fault = fault
+        return ValueError(fault)
+
     # -- parser
 
     def on_message_begin(self) -> None:
         if self._done:
-            raise ValueError("a second response to one request")
+            raise self._refused("a second response to one request")
         self._head = None
         self._reason = b""
         self._headers = []
@@ -211,10 +221,13 @@ class UpstreamConnection(FlowControlledProtocol):
     def on_headers_complete(self) -> None:
         parser = self._parser
         status = parser.get_status_code()
-        head = ResponseHead(status, self._reason, self._headers)
+        try:
+            head = ResponseHead(status, self._reason, self._headers)
+        except HeadError as error:
+            raise self._refused(error.message) from None
         self._keep_alive = parser.should_keep_alive()
         if not self._keep_alive and parser.get_http_version() not in ("1.0", "1.1"):
-            raise HeadError(502, f"HTTP/{parser.get_http_version()} is not spoken here")
+            raise self._refused(f"HTTP/{parser.get_http_version()} is not spoken here")
         self._head = head
         self._headers = []
         self._unfinished = 0
@@ -231,7 +244,7 @@ class UpstreamConnection(FlowControlledProtocol):
         if receiver is None:
             return
         if receiver.method == b"HEAD":
-            raise ValueError("a body in answer to HEAD")
+            raise self._refused("a body in answer to HEAD")
         self._unfinished = 0
         receiver.response_body(data)
 
@@ -301,12 +314,10 @@ class Dialer:
         loop = self._loop
         if address.path is not None:
             while True:
-                try:
+                with contextlib.suppress(BlockingIOError):
                     _, connection = await loop.create_unix_connection(make, address.path)
-                except BlockingIOError:
-                    await asyncio.sleep(BACKLOG_PAUSE)
-                else:
                     break
+                await asyncio.sleep(BACKLOG_PAUSE)
         else:
             host, port = address.host or "127.0.0.1", address.port or 0
             _, connection = await loop.create_connection(make, host, port)
