@@ -312,15 +312,15 @@ class Dialer:
             return cast(asyncio.Protocol, UpstreamConnection(self, key))
 
         loop = self._loop
-        if address.path is not None:
-            while True:
-                with contextlib.suppress(BlockingIOError):
-                    _, connection = await loop.create_unix_connection(make, address.path)
-                    break
-                await asyncio.sleep(BACKLOG_PAUSE)
-        else:
+        connection: asyncio.Protocol | None = None
+        if address.path is None:
             host, port = address.host or "127.0.0.1", address.port or 0
             _, connection = await loop.create_connection(make, host, port)
+        while connection is None:
+            with contextlib.suppress(BlockingIOError):
+                _, connection = await loop.create_unix_connection(make, address.path)
+            if connection is None:
+                await asyncio.sleep(BACKLOG_PAUSE)
         return cast(UpstreamConnection, connection)
 
     def _make_room(self) -> None:
