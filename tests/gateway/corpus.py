@@ -413,7 +413,7 @@ CHUNKS = (
             "trailers that mean something in a head": (
                 post(
                     CHUNKED,
-                    body=b"5\r\nhello\r\n0\r\nHost: evil\r\nX_Forwarded_For: 6\r\nX-Forwarded-For: 6\r\n"
+                    body=b"5\r\nhello\r\n0\r\nHost: evil\r\nX_Forwarded_For: 6\r\nX_Forwarded_Port: 6\r\nX-Forwarded-For: 6\r\n"
                     b"Authorization: a\r\nCookie: a\r\nExpect: a\r\nX-Portico-Input: 9\r\nX-Sum: 7\r\n\r\n",
                 ),
                 posted(chunked=True, trailers=((b"X-Sum", b"7"),)),

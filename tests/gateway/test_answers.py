@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterator
 
+import h11
 import pytest
 import uvloop
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway.answers import ANSWERS, BAD, CUT, Answer, unadorned
 from gateway.world import Connection, World
+from portico.gateway.problems import Refusal, encode
 
 
 class Stage:
@@ -73,3 +78,18 @@ def test_reaches_the_client_as_what_it_is_or_not_at_all(stage: Stage, answer: An
 def test_names_of_answers_are_their_own():
     names = [answer.name for answer in ANSWERS]
     assert len(names) == len(set(names)) > 100
+
+
+@given(st.text(), st.booleans())
+def test_words_of_a_refusal_stay_in_its_body(words: str, close: bool):
+    refusal = Refusal(400, "\r\n\r\nHTTP/1.1 200 OK\r\nSet-Cookie: a\0" + words)
+    raw = encode(refusal, b"in-1", close=close, head_only=False)
+    client = h11.Connection(h11.CLIENT)
+    client.send(h11.Request(method="GET", target="/", headers=[("host", "h")]))
+    client.send(h11.EndOfMessage())
+    client.receive_data(raw)
+    head, body, _ = (client.next_event() for _ in range(3))
+    names = {name for name, _ in head.headers} - {b"connection"}
+    assert names == {b"content-type", b"content-length", b"x-request-id"}
+    assert json.loads(bytes(body.data))["detail"] == refusal.detail
+    assert client.trailing_data == (b"", False)

@@ -227,44 +227,6 @@ def test_response_without_length_is_chunked_for_1_1_and_closed_for_1_0():
     run(test)
 
 
-def test_expect_continue_is_the_containers_to_answer():
-    async def answer(connection: Connection) -> None:
-        request = await connection.request()
-        if request.target == b"/yes":
-            connection.send(h11.InformationalResponse(status_code=100, headers=[]))
-            await connection.respond(await connection.body())
-        else:
-            connection.raw(b"HTTP/1.1 417 No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
-            connection.ended()
-
-    async def test():
-        async with World(answer) as world:
-            client = await world.connect()
-            head = b" HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n"
-            client.send(b"POST /yes" + head)
-            assert (await client.until(b"\r\n\r\n")).startswith(b"HTTP/1.1 100 ")
-            client.send(b"ok")
-            assert (await client.response())[1] == b"ok"
-            refused = await world.connect()
-            refused.send(b"POST /no" + head)
-            assert (await refused.rest()).startswith(b"HTTP/1.1 417 No\r\n")
-
-    run(test)
-
-
-def test_half_closed_client_that_announced_its_last_request_gets_the_answer():
-    async def test():
-        async with World(hello) as world:
-            client = await world.connect()
-            client.send(b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
-            client.writer.write_eof()
-            raw = await client.rest()
-            assert raw.startswith(b"HTTP/1.1 200 ")
-            assert b"connection: close" in raw
-
-    run(test)
-
-
 def test_absolute_form_takes_its_host_from_the_target():
     async def test():
         async with World(hello) as world:

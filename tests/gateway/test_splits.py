@@ -155,3 +155,12 @@ def test_every_answer_cut_in_two_anywhere_and_in_single_bytes_is_the_same(
         elif isinstance(answer.seen, bytes):
             seen = as_h11_reads(unadorned(outcome.answers), method)
             assert seen == as_h11_reads(answer.seen, method), pieces
+
+
+def test_what_is_refused_does_not_depend_on_what_else_went_wrong(table: Table):
+    """The parser tells by an exception what a callback raised; one that is being handled would take its place."""
+    try:
+        raise BlockingIOError
+    except BlockingIOError:
+        outcome = table.converse([b"CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\n\r\n"])
+    assert outcome.statuses == [501]

@@ -369,7 +369,7 @@ class ResponseHead:
 
 def may_trail(name: bytes) -> bool:
     """Whether a field may stand in a trailer section; what speaks of framing, routing or the client may not."""
-    lower = name.lower()
+    lower = name.lower().replace(b"_", b"-")
     return lower not in NOT_TRAILERS and not lower.startswith(FORWARDED_PREFIX)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NoReturn, Protocol
+from typing import Protocol
 
 import httptools
 
@@ -58,12 +58,12 @@ class RequestReader:
             False  # whether a read completed a head or a message, or had a piece of a body
         )
         self._unfinished = 0  # bytes of the reads since then, which are buffered somewhere
+        self._refusal: Refusal | None = None  # why a callback has stopped the parser
         self.in_head = False
         """Whether a head is in progress."""
         self.upgrading = False
         """Whether the last request asks for a WebSocket and has no answer yet; its owner says when it has one."""
         self.failure: Refusal | None = None
-        self._refusal: Refusal | None = None
 
     def feed(self, data: bytes) -> None:
         """Parse the next bytes."""
@@ -90,7 +90,12 @@ class RequestReader:
             # Any offer but that of a WebSocket is declined by silence.
             return data[upgrade.args[0] :]
         except httptools.HttpParserError as error:
-            self.fail(self._refusal or Refusal(400, f"the request is not valid HTTP/1.1: {error}"))
+            refusal = self._refusal
+            if refusal is None:
+                if isinstance(error, httptools.HttpParserCallbackError):
+                    raise  # a fault of ours
+                refusal = Refusal(400, f"the request is not valid HTTP/1.1: {error}")
+            self.fail(refusal)
         return b""
 
     def fail(self, refusal: Refusal) -> None:
@@ -100,20 +105,20 @@ class RequestReader:
             self._sink.request_failed(refusal)
         self.in_head = False
 
+    def _refused(self, refusal: Refusal) -> Refusal:
+        """For a callback to raise; the parser then says no more than that one of them failed."""
+        self._refusal = refusal
+        return refusal
+
     def _too_large(self) -> Refusal:
         return Refusal(431, f"request heads can be up to {self._limits.head} bytes")
-
-    def _stop(self, refusal: Refusal) -> NoReturn:
-        """Have the parser end within one of its callbacks; it does not tell of what."""
-        self._refusal = refusal
-        raise refusal
 
     # -- parser
 
     def on_message_begin(self) -> None:
         if self.upgrading:
             # A client may not speak before it has its 101 (RFC 6455 §4.1).
-            self._stop(Refusal(400, "data before the WebSocket handshake was answered"))
+            raise self._refused(Refusal(400, "data before the WebSocket handshake was answered"))
         self.in_head = True
         self._target = b""
         self._headers = []
@@ -125,21 +130,23 @@ class RequestReader:
         headers = self._headers
         headers.append((name, value))
         if len(headers) > self._limits.headers:
-            self._stop(Refusal(431, f"request heads can have up to {self._limits.headers} headers"))
+            raise self._refused(
+                Refusal(431, f"request heads can have up to {self._limits.headers} headers")
+            )
 
     def on_headers_complete(self) -> None:
         parser = self._parser
         version = parser.get_http_version()
         if version != "1.1" and version != "1.0":
-            self._stop(Refusal(505, f"HTTP/{version} is not spoken here, HTTP/1.1 is"))
+            raise self._refused(Refusal(505, f"HTTP/{version} is not spoken here, HTTP/1.1 is"))
         head = RequestHead(parser.get_method(), self._target, http_1_0=version == "1.0")
         headers, self._headers = self._headers, []
         try:
             head.read(headers)
         except HeadError as error:
-            self._stop(Refusal(error.status, error.message))
+            raise self._refused(Refusal(error.status, error.message)) from None
         if head.size > self._limits.head:
-            self._stop(self._too_large())
+            raise self._refused(self._too_large())
         head.keep_alive = parser.should_keep_alive()
         self.in_head = False
         self._progressed = True
@@ -157,5 +164,5 @@ class RequestReader:
             trailers
             and sum(len(name) + len(value) + 4 for name, value in trailers) > self._limits.head
         ):
-            self._stop(self._too_large())
+            raise self._refused(self._too_large())
         self._sink.request_ended(trailers)

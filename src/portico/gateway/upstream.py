@@ -7,7 +7,7 @@ import contextlib
 import errno
 import math
 import os
-from typing import NoReturn, Protocol, cast
+from typing import Protocol, cast
 
 import httptools
 
@@ -99,8 +99,8 @@ class UpstreamConnection(FlowControlledProtocol):
         self._reason = b""
         self._headers: list[Header] = []  # of the head, then of the trailers
         self._unfinished = 0  # bytes since a head, a piece of a body, or an end
+        self._fault = ""  # why a callback has stopped the parser
         self._done = False
-        self._fault = ""  # why the parser was stopped
         self._keep_alive = False  # whether another response may follow (RFC 9112 §9.3)
 
     # -- asyncio
@@ -167,8 +167,10 @@ class UpstreamConnection(FlowControlledProtocol):
             return
         except httptools.HttpParserError as error:
             if not self._answers_head(receiver):
-                fault = self._fault or str(error)
-                self._break(receiver, f"the container's answer is not HTTP: {fault}")
+                if not self._fault and isinstance(error, httptools.HttpParserCallbackError):
+                    raise  # a fault of ours
+                reason = self._fault or str(error)
+                self._break(receiver, f"the container's answer is not HTTP: {reason}")
                 return
         if self._answers_head(receiver):
             self._done = True
@@ -196,16 +198,16 @@ class UpstreamConnection(FlowControlledProtocol):
         receiver.response_flush()
         receiver.upstream_lost(reason)
 
-    def _stop(self, fault: str) -> NoReturn:
-        """Have the parser end within one of its callbacks; it does not tell of what."""
+    def _refused(self, fault: str) -> ValueError:
+        """For a callback to raise; the parser then says no more than that one of them failed."""
         self._fault = fault
-        raise ValueError(fault)
+        return ValueError(fault)
 
     # -- parser
 
     def on_message_begin(self) -> None:
         if self._done:
-            self._stop("a second response to one request")
+            raise self._refused("a second response to one request")
         self._head = None
         self._reason = b""
         self._headers = []
@@ -222,10 +224,10 @@ class UpstreamConnection(FlowControlledProtocol):
         try:
             head = ResponseHead(status, self._reason, self._headers)
         except HeadError as error:
-            self._stop(error.message)
+            raise self._refused(error.message) from None
         self._keep_alive = parser.should_keep_alive()
         if not self._keep_alive and parser.get_http_version() not in ("1.0", "1.1"):
-            self._stop(f"HTTP/{parser.get_http_version()} is not spoken here")
+            raise self._refused(f"HTTP/{parser.get_http_version()} is not spoken here")
         self._head = head
         self._headers = []
         self._unfinished = 0
@@ -242,7 +244,7 @@ class UpstreamConnection(FlowControlledProtocol):
         if receiver is None:
             return
         if receiver.method == b"HEAD":
-            self._stop("a body in answer to HEAD")
+            raise self._refused("a body in answer to HEAD")
         self._unfinished = 0
         receiver.response_body(data)
 
@@ -310,14 +312,15 @@ class Dialer:
             return cast(asyncio.Protocol, UpstreamConnection(self, key))
 
         loop = self._loop
-        if address.path is not None:
-            while True:
-                with contextlib.suppress(BlockingIOError):
-                    _, connection = await loop.create_unix_connection(make, address.path)
-                    return cast(UpstreamConnection, connection)
+        connection: asyncio.Protocol | None = None
+        if address.path is None:
+            host, port = address.host or "127.0.0.1", address.port or 0
+            _, connection = await loop.create_connection(make, host, port)
+        while connection is None:
+            with contextlib.suppress(BlockingIOError):
+                _, connection = await loop.create_unix_connection(make, address.path)
+            if connection is None:
                 await asyncio.sleep(BACKLOG_PAUSE)
-        host, port = address.host or "127.0.0.1", address.port or 0
-        _, connection = await loop.create_connection(make, host, port)
         return cast(UpstreamConnection, connection)
 
     def _make_room(self) -> None:
