@@ -66,5 +66,5 @@ async def _crashed(request: Request, error: Exception) -> Response:
     answer = problem(500, "Internal error", "the server failed: see its log")
     request_id = answer.headers["x-request-id"]
     # The framework raises the error again, which logs its traceback.
-    logger.error("%s %s failed (%s): %r", request.method, request.url.path, request_id, error)
+    logger.error("%s %r failed (%s): %r", request.method, request.url.path, request_id, error)
     return answer
