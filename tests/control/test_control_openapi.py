@@ -24,7 +24,7 @@ from schemathesis.specs.openapi.schemas import APIOperation, OpenApiSchema
 
 from portico.wire.api import CreateProxyToken, CreateToken, PutSecret
 
-EXAMPLES = 25  # for each operation and way of making them
+EXAMPLES = 15  # for each operation and way of making them
 NAMES = (
     "not_a_server_error",
     "status_code_conformance",

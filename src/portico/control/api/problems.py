@@ -10,6 +10,7 @@ import msgspec
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from portico.control.errors import ControlError
@@ -40,6 +41,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(ControlError, _refused)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _malformed)
+    app.add_exception_handler(ClientDisconnect, _left)
     app.add_exception_handler(Exception, _crashed)
 
 
@@ -60,6 +62,12 @@ async def _malformed(_request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     faults = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
     return problem(422, "Unprocessable content", "; ".join(faults))
+
+
+async def _left(_request: Request, _error: Exception) -> Response:
+    return problem(
+        400, "Bad request", "the request ended before it was whole"
+    )  # which nobody reads
 
 
 async def _crashed(request: Request, error: Exception) -> Response:
