@@ -54,13 +54,14 @@ class Blobs:
         """Those of `digests` that are not here, in their order, each once."""
         return [d for d in dict.fromkeys(digests) if not self.path(d).is_file()]
 
-    async def put(self, digest: str, chunks: AsyncIterable[bytes]) -> int:
-        """Keep the bytes of `chunks` under `digest` and return their number.
+    async def put(self, digest: str, chunks: AsyncIterable[bytes], declared: int = 0) -> int:
+        """Keep the bytes of `chunks`, of which there are `declared` if that is known, under `digest`; their number.
 
         The blob appears whole or not at all. Raises `InvalidRequestError` where the content has another
         digest, `TooLargeError`, and `StoreError` when the disk is full.
         """
         target = self.path(digest)
+        self._bound(declared)
         with self._draft() as (draft, file):
             size = await self._receive(digest, chunks, file)
             await asyncio.to_thread(_publish, file, draft, target)
@@ -72,8 +73,7 @@ class Blobs:
         pending = bytearray()
         async for chunk in chunks:
             size += len(chunk)
-            if size > self._limit:
-                raise TooLargeError(f"a file may have at most {self._limit} bytes")
+            self._bound(size)
             pending += chunk
             if len(pending) >= WRITE_SIZE:
                 await asyncio.to_thread(_write, file, hasher, bytes(pending))
@@ -84,6 +84,10 @@ class Blobs:
                 f"the content received has the SHA-256 {hasher.hexdigest()}, not {digest}: send it again"
             )
         return size
+
+    def _bound(self, size: int) -> None:
+        if size > self._limit:
+            raise TooLargeError(f"a file may have at most {self._limit} bytes")
 
     @contextlib.contextmanager
     def _draft(self) -> Iterator[tuple[Path, BinaryIO]]:

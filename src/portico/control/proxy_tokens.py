@@ -59,8 +59,10 @@ class ProxyTokens:
 
     async def create(self, name: str) -> ProxyTokenInfo:
         """A token that is good from now on; the answer is the only one that has its secret."""
-        if len(name) > MAX_NAME:
-            raise InvalidRequestError(f"a proxy token's name has at most {MAX_NAME} characters")
+        if len(name) > MAX_NAME or not name.isprintable():
+            raise InvalidRequestError(
+                f"a proxy token's name has at most {MAX_NAME} characters, printable ones"
+            )
         key, secret = new_id("wk"), new_id("ws")
         row = ProxyTokenRow(key, name, hashlib.sha256(secret.encode()).digest(), time.time())
         async with self._lock:

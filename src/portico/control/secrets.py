@@ -67,7 +67,7 @@ class Secrets:
                 "beginning with a letter or digit"
             )
         for key, value in request.values.items():
-            if not key or "=" in key or "\0" in key or "\0" in value:
+            if not key or not key.isprintable() or "=" in key or "\0" in value:
                 raise InvalidRequestError(f"{key!r} cannot be an environment variable")
         now = time.time()
         payload = self._vault.seal(msgspec.json.encode(request.values), _purpose(name))

@@ -18,6 +18,9 @@ from portico.wire.image import FileEntry
 from portico.wire.manifest import AppManifest
 
 ROOT = PurePosixPath("/root")
+MAX_FILES = 100_000
+MAX_PATH = 2048  # bytes
+MAX_PART = 255  # bytes between two slashes: what file systems take
 LINK_FROM = 1 << 20  # bytes; smaller files are copied, so that a stray write cannot reach the blob
 KEEP_UNUSED = 24 * 3600.0  # seconds; containers of a replaced version may drain for hours
 
@@ -34,6 +37,11 @@ def place(path: str) -> str:
         pure = pure.relative_to(ROOT)
     if not pure.parts or ".." in pure.parts or "\0" in path:
         raise InvalidRequestError(f"file {path!r} has no place below the working folder")
+    if len(path.encode()) > MAX_PATH or max(len(p.encode()) for p in pure.parts) > MAX_PART:
+        raise InvalidRequestError(
+            f"file {path[:100] + '…'!r} has too long a name: {MAX_PATH} bytes, and {MAX_PART} between "
+            "two slashes, are the most"
+        )
     return str(pure)
 
 
@@ -43,7 +51,13 @@ def inventory(manifest: AppManifest) -> dict[str, FileEntry]:
     Raises `InvalidRequestError` for a path outside the root, a file that is also a folder, and for images
     that want different contents at one place.
     """
-    placed = {place(entry.path): entry for entry in manifest.files}
+    if len(manifest.files) > MAX_FILES:
+        raise InvalidRequestError(f"a version may have at most {MAX_FILES:,} files of its own")
+    placed: dict[str, FileEntry] = {}
+    for entry in manifest.files:
+        where = place(entry.path)
+        if placed.setdefault(where, entry) != entry:
+            raise InvalidRequestError(f"the app has two different files at {where!r}")
     added: dict[str, FileEntry] = {}
     for image in manifest.images.values():
         for entry in image.files:
@@ -137,7 +151,15 @@ class Sources:
             raise DeployError(f"the content of {entry.path!r} is not on the server: deploy again")
         if entry.size >= LINK_FROM and not entry.executable and _link(blob, target):
             return
-        shutil.copyfile(blob, target)
+        try:
+            # Never through a name that is there: it may be a link to another blob.
+            with blob.open("rb") as content, target.open("xb") as copy:
+                shutil.copyfileobj(content, copy)
+        except FileExistsError:
+            raise DeployError(
+                f"{entry.path!r} and another file have the same name on this server's disk, which does not "
+                "tell upper from lower case: rename one"
+            ) from None
         target.chmod(0o700 if entry.executable else 0o600)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 import secrets
 import time
 
@@ -14,6 +15,7 @@ from portico.wire.ids import new_id
 
 SECRET_BYTES = 32
 MAX_NAME = 64
+TOKEN = re.compile(r"tk-[A-Za-z0-9]{1,64}\.[A-Za-z0-9_-]{1,128}")
 
 
 class Tokens:
@@ -34,8 +36,8 @@ class Tokens:
 
     async def create(self, name: str) -> TokenInfo:
         """A stored token; the answer is the only one that has its secret."""
-        if not 1 <= len(name) <= MAX_NAME:
-            raise InvalidRequestError(f"a token's name has 1 to {MAX_NAME} characters")
+        if not 1 <= len(name) <= MAX_NAME or not name.isprintable():
+            raise InvalidRequestError(f"a token's name has 1 to {MAX_NAME} printable characters")
         token_id, token = _new_token()
         row = TokenRow(token_id, name, _digest(token), time.time())
         await self._store.add(row)
@@ -54,7 +56,9 @@ class Tokens:
             raise NotFoundError(f"there is no token {token_id!r}: see `portico token list`")
 
     async def valid(self, token: str) -> bool:
-        """Whether `token` may use the API."""
+        """Whether `token` may use the API. What does not look like one costs the store nothing."""
+        if TOKEN.fullmatch(token) is None:
+            return False
         token_id = token.partition(".")[0]
         row = self._local.get(token_id) or await self._store.find(token_id)
         return row is not None and hmac.compare_digest(_digest(token), row.sha256)

@@ -24,6 +24,8 @@ Listener = tuple[socket.socket, ssl.SSLContext | None]
 class GuardedProtocol(HttpToolsProtocol):
     """Uvicorn's protocol with bounds on what somebody without a token can hold: heads in size and in time."""
 
+    head_timeout = HEAD_TIMEOUT
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._in_head = False
@@ -55,7 +57,7 @@ class GuardedProtocol(HttpToolsProtocol):
         super().on_headers_complete()
 
     def _expect_head(self) -> None:
-        self._patience = self.loop.call_later(HEAD_TIMEOUT, self.transport.abort)
+        self._patience = self.loop.call_later(self.head_timeout, self.transport.abort)
 
     def _be_patient(self) -> None:
         if self._patience is not None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal, Union
+from typing import Annotated, Literal, Union
 
 import msgspec
 
 from portico.wire.image import FileEntry, ImageSpec
 
+Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
+Seconds = Annotated[float, msgspec.Meta(ge=0)]
+Positive = Annotated[float, msgspec.Meta(gt=0)]
 WebKind = Literal["fastapi_endpoint", "asgi_app", "wsgi_app", "web_server"]
 ParameterType = Literal["str", "int", "bool", "bytes"]
 ParameterValue = Union[str, int, bool]
@@ -38,8 +42,8 @@ class WebSpec(msgspec.Struct, frozen=True, kw_only=True):
     kind: WebKind
     method: str = "GET"
     docs: bool = False
-    port: int | None = None
-    startup_timeout: float = 5.0
+    port: Port | None = None
+    startup_timeout: Seconds = 5.0
     label: str | None = None
     custom_domains: tuple[str, ...] = ()
     requires_proxy_auth: bool = False
@@ -68,21 +72,21 @@ class ParameterSpec(msgspec.Struct, frozen=True, kw_only=True):
 class Retries(msgspec.Struct, frozen=True, kw_only=True):
     """Retry policy of calls; delays in seconds."""
 
-    max_retries: int
-    backoff_coefficient: float = 2.0
-    initial_delay: float = 1.0
-    max_delay: float = 60.0
+    max_retries: Count
+    backoff_coefficient: Seconds = 2.0
+    initial_delay: Seconds = 1.0
+    max_delay: Seconds = 60.0
 
 
 class Scaling(msgspec.Struct, frozen=True, kw_only=True):
     """Bounds and pace of a pool. `scaledown_window` in seconds; `max_containers` None means no bound."""
 
-    min_containers: int = 0
-    max_containers: int | None = None
-    buffer_containers: int = 0
-    scaledown_window: float = 60.0
-    max_inputs: int = 1
-    target_inputs: int | None = None
+    min_containers: Count = 0
+    max_containers: Count | None = None
+    buffer_containers: Count = 0
+    scaledown_window: Seconds = 60.0
+    max_inputs: Count = 1
+    target_inputs: Count | None = None
 
 
 class FunctionSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,13 +106,13 @@ class FunctionSpec(msgspec.Struct, frozen=True, kw_only=True):
     parameters: tuple[ParameterSpec, ...] = ()
     secrets: tuple[SecretRef, ...] = ()
     env: dict[str, str] = {}
-    cpu: float | None = None
-    memory: int | None = None
+    cpu: Positive | None = None
+    memory: Count | None = None
     gpu: str | None = None
     scaling: Scaling = Scaling()
     retries: Retries | None = None
-    timeout: float = 300.0
-    startup_timeout: float = 300.0
+    timeout: Seconds = 300.0
+    startup_timeout: Seconds = 300.0
     enable_memory_snapshot: bool = False
 
     @property

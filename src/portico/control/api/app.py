@@ -8,6 +8,7 @@ from starlette.responses import PlainTextResponse, Response
 from portico.control.api import problems
 from portico.control.api.auth import RequireToken
 from portico.control.api.bodies import Schemas
+from portico.control.api.headers import PrivateAnswers
 from portico.control.api.routes import Services, all_routes
 
 
@@ -18,7 +19,7 @@ def create_api(services: Services, version: str) -> FastAPI:
     for router in all_routes(services, schemas):
         api.include_router(router)
 
-    @api.get("/healthz", response_class=PlainTextResponse)
+    @api.get("/healthz", response_class=PlainTextResponse, openapi_extra={"security": []})
     async def healthz() -> Response:
         """Whether the API answers."""
         return PlainTextResponse("ok\n")
@@ -26,4 +27,5 @@ def create_api(services: Services, version: str) -> FastAPI:
     schemas.install(api)
     problems.install(api)
     api.add_middleware(RequireToken, tokens=services.tokens)
+    api.add_middleware(PrivateAnswers)  # around the former
     return api

@@ -15,23 +15,32 @@ from portico.wire.api import Problem
 
 T = TypeVar("T")
 
-MAX_BODY = 64 << 20  # bytes of JSON
+MAX_BODY = 1 << 20  # bytes of JSON
+MAX_LARGE_BODY = 64 << 20  # of a manifest, a call, a list of files
 REF = "#/components/schemas/{name}"
 
 
-async def read(request: Request, type: type[T]) -> T:
+async def read(request: Request, type: type[T], limit: int = MAX_BODY) -> T:
     """The request's JSON body as `type`. Raises `InvalidRequestError` and `TooLargeError`."""
+    too_large = TooLargeError(f"this request may have at most {limit} bytes: upload files as blobs")
+    if declared_length(request) > limit:
+        raise too_large
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
-        if len(body) > MAX_BODY:
-            raise TooLargeError(
-                f"a request may have at most {MAX_BODY} bytes: upload files as blobs"
-            )
+        if len(body) > limit:
+            raise too_large
     try:
         return msgspec.json.decode(body, type=type)
     except msgspec.DecodeError as error:
         raise InvalidRequestError(f"the body is not a valid {type.__name__}: {error}") from error
+    except RecursionError:
+        raise InvalidRequestError("the body is nested too deeply") from None
+
+
+def declared_length(request: Request) -> int:
+    """What ``Content-Length`` says, 0 where it says nothing; the server has checked that it is a number."""
+    return int(request.headers.get("content-length", 0))
 
 
 def answer(record: object, status: int = 200) -> Response:
@@ -59,11 +68,13 @@ class Schemas:
         """`responses` of a route that answers with `type`; of a stream, the type of one line."""
         return {
             200: {"description": "Done", "content": {media_type: {"schema": self._schema(type)}}},
-            "default": {
-                "description": "Problem",
-                "content": {"application/problem+json": {"schema": self._schema(Problem)}},
-            },
+            **self.gives_nothing(),
         }
+
+    def gives_nothing(self) -> dict[int | str, Any]:
+        """`responses` of a route whose answer has no body; what is no success is a problem."""
+        content = {"application/problem+json": {"schema": self._schema(Problem)}}
+        return {"default": {"description": "Problem", "content": content}}
 
     def install(self, app: FastAPI) -> None:
         """Have `app` serve a document with all the records."""

@@ -10,6 +10,7 @@ import msgspec
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from portico.control.errors import ControlError
@@ -40,6 +41,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(ControlError, _refused)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _malformed)
+    app.add_exception_handler(ClientDisconnect, _left)
     app.add_exception_handler(Exception, _crashed)
 
 
@@ -62,9 +64,15 @@ async def _malformed(_request: Request, error: Exception) -> Response:
     return problem(422, "Unprocessable content", "; ".join(faults))
 
 
+async def _left(_request: Request, _error: Exception) -> Response:
+    return problem(
+        400, "Bad request", "the request ended before it was whole"
+    )  # which nobody reads
+
+
 async def _crashed(request: Request, error: Exception) -> Response:
     answer = problem(500, "Internal error", "the server failed: see its log")
     request_id = answer.headers["x-request-id"]
     # The framework raises the error again, which logs its traceback.
-    logger.error("%s %s failed (%s): %r", request.method, request.url.path, request_id, error)
+    logger.error("%s %r failed (%s): %r", request.method, request.url.path, request_id, error)
     return answer

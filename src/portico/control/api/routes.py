@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -10,7 +11,7 @@ import msgspec
 from fastapi import APIRouter, Path, Query, Request
 from starlette.responses import Response
 
-from portico.control.api.bodies import Schemas, answer, read
+from portico.control.api.bodies import MAX_LARGE_BODY, Schemas, answer, declared_length, read
 from portico.control.api.streams import MEDIA_TYPE, Lines
 from portico.control.apps import Apps
 from portico.control.blobs import Blobs
@@ -53,6 +54,7 @@ MAX_WAIT = 300.0  # seconds one request waits for a call
 Name = Annotated[str, Path(max_length=512)]
 Environment = Annotated[str, Query(description="where a name is looked for; an id needs none")]
 Tail = Annotated[int, Query(ge=0, le=MAX_TAIL, description="lines of history")]
+Number = Annotated[int, Query(ge=1, le=2**31 - 1, description="of a version")]
 Since = Annotated[float, Query(ge=0, description="seconds since the epoch")]
 Wait = Annotated[float, Query(ge=0, le=MAX_WAIT, description="seconds")]
 
@@ -106,13 +108,19 @@ def _server(services: Services, schemas: Schemas) -> APIRouter:
     )
     async def missing_blobs(request: Request) -> Response:
         """Which of these files the server needs."""
-        wanted = await read(request, MissingBlobs)
-        return answer(MissingBlobs(digests=services.blobs.missing(wanted.digests)))
+        wanted = await read(request, MissingBlobs, MAX_LARGE_BODY)
+        missing = await asyncio.to_thread(services.blobs.missing, wanted.digests)
+        return answer(MissingBlobs(digests=missing))
 
-    @routes.put("/blobs/{sha256}", status_code=204, openapi_extra=schemas.takes_bytes())
+    @routes.put(
+        "/blobs/{sha256}",
+        status_code=204,
+        responses=schemas.gives_nothing(),
+        openapi_extra=schemas.takes_bytes(),
+    )
     async def put_blob(sha256: Name, request: Request) -> Response:
         """Upload a file under its digest."""
-        await services.blobs.put(sha256, request.stream())
+        await services.blobs.put(sha256, request.stream(), declared_length(request))
         return Response(status_code=204)
 
     return routes
@@ -146,7 +154,7 @@ def _apps(services: Services, schemas: Schemas) -> APIRouter:
     )
     async def deploy_app(ref: Name, request: Request) -> Response:
         """Deploy a manifest; what happens is streamed."""
-        return Lines(await apps.deploy(ref, await read(request, AppManifest)))
+        return Lines(await apps.deploy(ref, await read(request, AppManifest, MAX_LARGE_BODY)))
 
     @routes.get("/apps/{ref}/session", responses=schemas.gives(SessionEvent, MEDIA_TYPE))
     async def session(ref: Name) -> Response:
@@ -160,7 +168,7 @@ def _apps(services: Services, schemas: Schemas) -> APIRouter:
 
     @routes.post("/apps/{ref}/rollback", responses=schemas.gives(DeployEvent, MEDIA_TYPE))
     async def rollback(
-        ref: Name, version: int | None = None, environment: Environment = MAIN
+        ref: Name, version: Number | None = None, environment: Environment = MAIN
     ) -> Response:
         """Deploy an older version again; by default the one before the current."""
         return Lines(await apps.rollback(ref, version, environment))
@@ -212,7 +220,9 @@ def _containers(services: Services, schemas: Schemas) -> APIRouter:
             )
         return await _log_lines(services.logs, app_id, tail, since, container_id, follow)
 
-    @routes.post("/containers/{container_id}/stop", status_code=204)
+    @routes.post(
+        "/containers/{container_id}/stop", status_code=204, responses=schemas.gives_nothing()
+    )
     async def stop_container(container_id: Name) -> Response:
         """Drain and end a container."""
         if not runtime.stop_container(container_id):
@@ -240,7 +250,7 @@ def _secrets(services: Services, schemas: Schemas) -> APIRouter:
         """Create or replace a secret."""
         return answer(await secrets.put(name, await read(request, PutSecret)))
 
-    @routes.delete("/{name}", status_code=204)
+    @routes.delete("/{name}", status_code=204, responses=schemas.gives_nothing())
     async def delete_secret(name: Name) -> Response:
         """Remove a secret."""
         await secrets.delete(name)
@@ -264,7 +274,7 @@ def _tokens(services: Services, schemas: Schemas) -> APIRouter:
         wanted = await read(request, CreateToken)
         return answer(await tokens.create(wanted.name))
 
-    @routes.delete("/{token_id}", status_code=204)
+    @routes.delete("/{token_id}", status_code=204, responses=schemas.gives_nothing())
     async def revoke_token(token_id: Name) -> Response:
         """Revoke a token."""
         await tokens.revoke(token_id)
@@ -290,7 +300,7 @@ def _proxy_tokens(services: Services, schemas: Schemas) -> APIRouter:
         wanted = await read(request, CreateProxyToken)
         return answer(await proxy_tokens.create(wanted.name))
 
-    @routes.delete("/{key}", status_code=204)
+    @routes.delete("/{key}", status_code=204, responses=schemas.gives_nothing())
     async def revoke_proxy_token(key: Name) -> Response:
         """Revoke a proxy token: the next request with it is refused."""
         await proxy_tokens.revoke(key)
@@ -313,7 +323,7 @@ def _calls(services: Services, schemas: Schemas) -> APIRouter:
     )
     async def call(request: Request) -> Response:
         """Call a function and wait."""
-        return answer(await calls.call(await read(request, CallRequest)))
+        return answer(await calls.call(await read(request, CallRequest, MAX_LARGE_BODY)))
 
     @routes.post(
         "/calls/spawn",
@@ -322,7 +332,7 @@ def _calls(services: Services, schemas: Schemas) -> APIRouter:
     )
     async def spawn(request: Request) -> Response:
         """Begin a call."""
-        return answer(await calls.spawn(await read(request, CallRequest)))
+        return answer(await calls.spawn(await read(request, CallRequest, MAX_LARGE_BODY)))
 
     @routes.get("/calls/{call_id}", responses=schemas.gives(CallOutcome))
     async def outcome(call_id: Name, timeout: Wait = 0.0) -> Response:
