@@ -17,11 +17,17 @@ from benchmarks.model import Cell, Column, Contender, MeasurementError, Plan, Sa
 from benchmarks.peers import PEERS, Peer, install
 from benchmarks.processes import background, end_marked, free_port
 from benchmarks.servers import DIRECT, PORTICO, servers
-from benchmarks.suites.throughput import CONNECTIONS, SCRIPT
-from benchmarks.uvicorn import FASTAPI, answered
+from benchmarks.suites.throughput import APPS, CONNECTIONS, SCRIPT
+from benchmarks.uvicorn import answered
 
-GROUP = f"one JSON answer, {CONNECTIONS} connections"
+GROUP = f"{CONNECTIONS} connections"
 RATE = "requests/s"
+OURS = {
+    "direct uvicorn, FastAPI": (DIRECT, "fastapi"),
+    "Portico, FastAPI": (PORTICO, "fastapi"),
+    "Portico, raw ASGI": (PORTICO, "raw"),
+}
+JUDGED = "Portico, FastAPI"
 STARTED = 120.0  # seconds; Ray takes its time
 WARMING = 2.0  # seconds of load before the one that is measured
 MARK = "PORTICO_BENCHMARK_PEER"
@@ -57,11 +63,10 @@ class Peers:
             _say(f"{peer.name} failed: {error}")
             return {}
 
-    def ask_other(self, server: str, plan: Plan) -> Sample:
+    def ask_other(self, server: str, app: str, plan: Plan) -> Sample:
         """A load on Portico, or on uvicorn alone."""
-        home = self._next_home()
-        with servers(home, {"fastapi": FASTAPI}, SCRIPT, only=(server,)) as up:
-            return _load(up.url(server, "fastapi"), plan)
+        with servers(self._next_home(), APPS, SCRIPT, only=(server,)) as up:
+            return _load(up.url(server, app), plan)
 
     @contextlib.contextmanager
     def running(self, peer: Peer, programs: Path) -> Iterator[str]:
@@ -94,8 +99,8 @@ def set_up(home: Home, plan: Plan) -> Iterator[list[Contender]]:
     peers = Peers(home)
     lacking = wrk.missing()
     contenders = [
-        Contender(GROUP, server, partial(peers.ask_other, server, plan), unavailable=lacking)
-        for server in (DIRECT, PORTICO)
+        Contender(GROUP, name, partial(peers.ask_other, server, app, plan), unavailable=lacking)
+        for name, (server, app) in OURS.items()
     ]
     for peer in PEERS:
         programs, reason = (Path(), lacking) if lacking else peers.installed(peer)
@@ -129,8 +134,8 @@ def _say(step: str) -> None:
 def _targets() -> Sequence[Target]:
     return [
         Target(
-            f"Portico: at least 8 × {peer.name}",
-            Cell(GROUP, PORTICO, RATE),
+            f"{JUDGED}: at least 8 × {peer.name}",
+            Cell(GROUP, JUDGED, RATE),
             "at least",
             Cell(GROUP, peer.name, RATE),
             factor=8.0,
