@@ -28,12 +28,15 @@ class Answer:
         return {name: float(duration) for name, duration in found}
 
 
-def get(url: str) -> Answer:
-    """GET `url` with ``Connection: close``. Raises OSError where there is no whole answer."""
+def get(url: str, body: str = "") -> Answer:
+    """GET `url`, or POST a `body` of JSON, with ``Connection: close``. Raises OSError where there is no whole answer."""
     where = urlsplit(url)
     assert where.hostname is not None
     path = where.path or "/"
-    request = f"GET {path} HTTP/1.1\r\nhost: {where.netloc}\r\nconnection: close\r\n\r\n"
+    request = f"{'POST' if body else 'GET'} {path} HTTP/1.1\r\nhost: {where.netloc}\r\n"
+    if body:
+        request += f"content-type: application/json\r\ncontent-length: {len(body)}\r\n"
+    request += f"connection: close\r\n\r\n{body}"
     began = time.perf_counter()
     with socket.create_connection((where.hostname, where.port or 80), TIMEOUT) as connection:
         connection.sendall(request.encode())

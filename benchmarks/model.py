@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 Sample = Mapping[str, float]
 """What one measurement found, by the name of the metric."""
 
+Unit = Literal["/s", "MiB/s", "ms", "µs", "MiB", "KiB", ""]
+
 
 class MeasurementError(Exception):
     """Something did not answer as it must, so a number would mean nothing."""
@@ -47,7 +49,7 @@ class Column:
 
     title: str
     metric: str
-    unit: Literal["/s", "MiB/s", "ms", "µs", "MiB", "KiB", ""]
+    unit: Unit
     quantile: float = 0.5
 
 

@@ -39,10 +39,10 @@ def uvicorn_on_socket(home: Home, name: str, app: Sequence[str]) -> Iterator[str
         yield str(path)
 
 
-def answered(url: str) -> Answer | None:
+def answered(url: str, body: str = "") -> Answer | None:
     """What `url` answers, if it does."""
     try:
-        return get(url)
+        return get(url, body)
     except OSError:
         return None
 

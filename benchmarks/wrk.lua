@@ -1,3 +1,11 @@
+-- What follows ``--`` on the command line is posted.
+init = function(args)
+  if args[1] then
+    wrk.method, wrk.body = "POST", args[1]
+    wrk.headers["content-type"] = "application/json"
+  end
+end
+
 -- Exact figures in place of wrk's rounded ones, in one line; microseconds.
 done = function(summary, latency, requests)
   local e = summary.errors

@@ -17,10 +17,10 @@ def missing() -> str:
     return "" if shutil.which("wrk") else "wrk is not installed"
 
 
-def load(url: str, *, connections: int, seconds: float) -> Sample:
+def load(url: str, *, connections: int, seconds: float, body: str = "") -> Sample:
     """Requests a second and latencies (µs) of `connections` that ask again and again, on one thread.
 
-    wrk counts whole seconds. Raises `MeasurementError` where a request failed.
+    wrk counts whole seconds. A `body` of JSON is posted. Raises `MeasurementError` where a request failed.
     """
     duration = f"{max(1, round(seconds))}s"
     command: list[str | Path] = [
@@ -32,6 +32,7 @@ def load(url: str, *, connections: int, seconds: float) -> Sample:
         "-s",
         SCRIPT,
         url,
+        *(["--", body] if body else []),
     ]
     return sample_of(checked(command, env=clean_environ(), cwd=SCRIPT.parent), url)
 

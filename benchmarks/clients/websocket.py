@@ -123,8 +123,8 @@ def echo(url: str, connections: int, size: int, seconds: float) -> dict[str, flo
         upgraded(connection)
         connection.sendall(sent)
         received = b""
-        while len(received) < len(expected):
-            received += connection.recv(1 << 20)
+        while len(received) < len(expected) and (more := connection.recv(1 << 20)):
+            received += more
         if received != expected:
             raise MeasurementError(f"the echo differs from its message: {received[:100]!r}")
         missing[connection] = len(expected)

@@ -10,6 +10,7 @@ from benchmarks.suites import (
     endpoints,
     events,
     latency,
+    peers,
     reload,
     serve,
     streaming,
@@ -30,5 +31,6 @@ SUITES: tuple[Suite, ...] = (
     websocket.SUITE,
     connections.SUITE,
     endpoints.SUITE,
+    peers.SUITE,
     autobahn.SUITE,
 )

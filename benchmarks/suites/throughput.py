@@ -67,7 +67,7 @@ SUITE = Suite(
             factor=0.85,
         ),
     ),
-    full=Plan(rounds=5, seconds=5),
+    full=Plan(rounds=4, seconds=4),
     quick=Plan(rounds=1, seconds=1),
     set_up=set_up,
 )

@@ -114,4 +114,5 @@ SUITE = Suite(
     full=Plan(rounds=4, seconds=2),
     quick=Plan(rounds=1, seconds=1),
     set_up=set_up,
+    on_request=True,
 )

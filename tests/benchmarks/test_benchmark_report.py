@@ -1,11 +1,21 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import pytest
 from bench import MACHINE, result, target
-from benchmarks.model import Cell
-from benchmarks.report import TITLE, merged, print_result, section
+from benchmarks.model import Cell, Column, Row, Unit
+from benchmarks.report import (
+    TITLE,
+    cells,
+    headings,
+    measured,
+    merged,
+    print_result,
+    section,
+    verdicts,
+)
 from rich.console import Console
 
 
@@ -34,6 +44,29 @@ def test_a_section_has_machine_versions_ratios_and_targets() -> None:
         "| Twice as fast | 950/s, the limit is 2,000/s: missed by 52% | missed |",
         "| Beats nginx | – | not measured |",
     ]
+
+
+@pytest.mark.parametrize(
+    ("unit", "heading", "cell", "said"),
+    [
+        ("/s", "a", "1,235", "1,235/s"),
+        ("µs", "a, µs", "1,235", "1,235 µs"),
+        ("ms", "a, ms", "1234.6", "1234.6 ms"),
+        ("MiB/s", "a, MiB/s", "1,235", "1,235 MiB/s"),
+        ("KiB", "a, KiB", "1234.6", "1234.6 KiB"),
+        ("", "a", "1,235", "1,235"),
+    ],
+)
+def test_a_number_has_the_precision_and_the_name_of_its_unit(
+    unit: Unit, heading: str, cell: str, said: str
+) -> None:
+    plain = result(target(cell=Cell("app", "Portico", "a"), reference=None, plus=1))
+    suite = replace(plain.suite, columns=(Column("a", "a", unit),))
+    found = replace(plain, suite=suite, rows=(Row("app", "Portico", {"a": [1234.56]}),))
+    assert headings(found) == ["", heading, "ratio"]
+    assert cells(found, found.rows[0]) == [cell, "1.00"]
+    (verdict,) = verdicts(found)
+    assert measured(verdict).startswith(f"{said}, the limit is ")
 
 
 def test_results_keep_the_sections_of_suites_that_did_not_run() -> None:

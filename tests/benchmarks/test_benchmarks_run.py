@@ -37,6 +37,18 @@ def test_a_quick_cold_start_measures_every_row_and_leaves_nothing(tmp_path: Path
     assert left_behind(tmp_path) == []
 
 
+def test_quick_events_are_measured_where_there_is_no_proxy_to_compare_with(tmp_path: Path) -> None:
+    done = benchmarks("events", "--quick", PATH=str(tmp_path), TMPDIR=str(tmp_path))
+    assert done.returncode == 0, done.stdout + done.stderr
+    for name, count in (("direct uvicorn", 2), ("Portico", 2)):
+        rows = [line for line in done.stdout.splitlines() if name in line and "│" in line]
+        assert len(rows) == count
+        assert all(float(row.split("│")[2].strip().replace(",", "")) > 0 for row in rows)
+    assert done.stdout.count("nginx is not installed") == 2
+    assert done.stdout.count("haproxy is not installed") == 2
+    assert left_behind(tmp_path) == []
+
+
 def test_a_run_that_is_terminated_leaves_nothing(tmp_path: Path) -> None:
     run = subprocess.Popen(
         [sys.executable, "-m", "benchmarks", "cold-start", "--quick"],
