@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from gateway.sockets import HANDSHAKE, echo
 from gateway.world import Container, World, header, hello, run
 from portico.engines.base import ContainerListener
 from portico.wire.container import Address, ContainerSpec, Failed, Ready
@@ -155,6 +156,28 @@ def test_phases_of_a_cold_start_add_up_to_the_wait_and_a_warm_answer_has_none():
             client.send(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
             head, _ = await client.response()
             assert header(head, "server-timing") is None
+
+    run(test)
+
+
+def test_a_websocket_that_woke_a_container_is_told_so_in_its_101():
+    async def test():
+        async with SlowWorld(echo) as world:
+            world.closed = asyncio.Queue()
+            first = await world.connect()
+            first.send(HANDSHAKE)
+            answer = await first.until(b"\r\n\r\n")
+            assert answer.startswith(b"HTTP/1.1 101 ")
+            (line,) = [x for x in answer.split(b"\r\n") if x.startswith(b"server-timing:")]
+            assert sum(phases(line).values()) >= BOOT * 1000 - 5
+            second = await world.connect()
+            second.send(HANDSHAKE)
+            answer = await second.until(b"\r\n\r\n")
+            assert answer.startswith(b"HTTP/1.1 101 ")
+            assert b"server-timing" not in answer
+            for client in (first, second):
+                client.close()
+            await world.idle()
 
     run(test)
 

@@ -267,6 +267,8 @@ class Dialer:
         self.open = 0
         """Connections there are, idle ones included."""
         self._idle: dict[str, list[UpstreamConnection]] = {}
+        self.open = 0
+        """Open connections, idle or not."""
 
     def take(self, address: Address) -> UpstreamConnection | None:
         """An idle connection to `address`, if there is one."""
@@ -337,6 +339,11 @@ class Dialer:
             idle.remove(connection)
         if not idle:
             del self._idle[connection.key]
+
+    @property
+    def idle(self) -> int:
+        """Open connections that wait for work."""
+        return sum(map(len, self._idle.values()))
 
     def close(self) -> None:
         """Close what is idle."""
