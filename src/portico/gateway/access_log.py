@@ -93,7 +93,7 @@ def line(
         path=printable(head.target.partition(b"?")[0]) or None,
         status=status or None,
         outcome=outcome,
-        duration_ms=round(seconds * 1000, 3),
+        duration_ms=int(seconds * 1e6) / 1000,
         bytes_in=None if status == 101 else received,
         bytes_out=None if status == 101 else sent,
         environment=subject and subject.environment,
@@ -116,7 +116,7 @@ def printable(value: bytes) -> str:
 
 def _user_agent(head: RequestHead) -> str | None:
     for each in head.lines:
-        if each[:11].lower() == USER_AGENT:
+        if each[0] in b"uU" and each[:11].lower() == USER_AGENT:
             return printable(each[11:].strip())
     return None
 
