@@ -199,7 +199,7 @@ class Gateway:
             connection.abort()
             return
         reason = f"the server has {self._most} connections, and may not have more (max_connections)"
-        connection.turn_away(Refusal(503, reason, retry_after=1))
+        connection.turn_away(Refusal(503, reason, outcome="too_many_connections", retry_after=1))
 
     def disconnected(self, connection: ClientConnection) -> None:
         """A client is gone."""

@@ -267,8 +267,6 @@ class Dialer:
         self.open = 0
         """Connections there are, idle ones included."""
         self._idle: dict[str, list[UpstreamConnection]] = {}
-        self.open = 0
-        """Open connections, idle or not."""
 
     def take(self, address: Address) -> UpstreamConnection | None:
         """An idle connection to `address`, if there is one."""
