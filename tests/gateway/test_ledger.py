@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import json
 from collections import Counter
 from collections.abc import Callable
@@ -45,7 +46,7 @@ class BookedWorld(World):
     async def __aenter__(self) -> BookedWorld:
         await super().__aenter__()
         self.paper = Paper()
-        self.gateway.ledger = Ledger(self.paper)
+        self.gateway.ledger = Ledger(self.paper, self.gateway._forwarding.client)
         self.endpoint.tally.subject = Subject("main", "app", "f")
         return self
 
@@ -345,6 +346,24 @@ def test_connections_to_containers_are_idle_or_busy_and_none_is_left():
 def test_no_client_can_forge_a_line_or_command_a_terminal(hostile: bytes, written: str) -> None:
     assert printable(hostile) == written
     assert b"\n" not in msgspec.json.encode(printable(hostile))
+
+
+def test_the_client_is_the_one_that_a_trusted_proxy_names():
+    async def test(trusted, expected):
+        async with BookedWorld(hello, trusted=trusted) as world:
+            client = await world.connect()
+            client.send(
+                b"GET / HTTP/1.1\r\nHost: h\r\nX-Forwarded-For: 6.6.6.6\r\n"
+                b"X-Forwarded-For: 9.9.9.9, 127.0.0.9\r\n\r\n"
+            )
+            await client.response()
+            (line,) = await world.until_outcomes({(ANSWERED, 2): 1})
+            assert line.client == expected
+            (told,) = [v for n, v in world.requests[0].headers if n == b"x-forwarded-for"]
+            assert told.decode() == expected
+
+    run(lambda: test((), "127.0.0.1"))
+    run(lambda: test((ipaddress.ip_network("127.0.0.0/8"),), "9.9.9.9"))
 
 
 def test_hostile_heads_are_one_line_each():
