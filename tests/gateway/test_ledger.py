@@ -19,6 +19,7 @@ from portico.gateway.access_log import LONGEST, Line, printable
 from portico.gateway.ledger import ANSWERED, Ledger
 from portico.gateway.limits import Limits
 from portico.pools.tally import Subject
+from portico.pools.waiter import WaitingRoom
 from portico.wire.container import Failed
 from portico.wire.manifest import ParameterSpec, Scaling
 
@@ -215,7 +216,7 @@ def test_full_queues_and_failing_starts_have_reasons_of_their_own():
             async with asyncio.timeout(DEADLINE):
                 while not world.requests:
                     await asyncio.sleep(0.002)
-            world.pool._max_waiting = 0
+            world.pool._waiting_room = WaitingRoom(0)
             second.send(GET)
             await second.response()
             await world.until_outcomes({("queue_full", 4): 1})
