@@ -163,8 +163,9 @@ def test_an_answer_is_one_count_one_duration_and_one_line():
             ("?head_too_large", 4),
         ),
         (b"GET / HT", {"limits": Limits(head_timeout=0.01)}, ("?slow_head", 4)),
-        (GET, {"auth": True}, ("?unauthorized", 4)),
-        (GET, {"rate": 0.001, "burst": 0.5}, ("?rate_limited", 4)),
+        (b"", {"limits": Limits(connections=0)}, ("?too_many_connections", 5)),
+        (GET, {"auth": True}, ("unauthorized", 4)),
+        (GET, {"rate": 0.001, "burst": 0.5}, ("rate_limited", 4)),
         (POST, {"limits": Limits(request_body=2)}, ("body_too_large", 4)),
         (
             b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
@@ -339,8 +340,8 @@ def test_connections_to_containers_are_idle_or_busy_and_none_is_left():
         (b'/"\n{"request_id":"forged"}', '/"\\x0a{"request_id":"forged"}'),
         (b"\x1b]0;title\x07\x9b31m\x7f", "\\x1b]0;title\\x07\\x9b31m\\x7f"),
         ("ü\u2028".encode(), "\\xc3\\xbc\\xe2\\x80\\xa8"),
-        (b"x" * (LONGEST + 1), "x" * (LONGEST - 1) + "…"),
-        (b"\xff" * 60_000, "\\xff" * (LONGEST // 4 - 1) + "\\xf…"),
+        (b"x" * (LONGEST + 1), "x" * (LONGEST - 3) + "..."),
+        (b"\xff" * 60_000, "\\xff" * (LONGEST // 4 - 1) + "\\..."),
         (b"", ""),
     ],
 )

@@ -111,7 +111,7 @@ def printable(value: bytes) -> str:
     text = value[: LONGEST + 1].decode("ascii", "backslashreplace")
     if not text.isprintable():
         text = text.translate(ESCAPES)
-    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+    return text if len(text) <= LONGEST else text[: LONGEST - 3] + "..."
 
 
 def _user_agent(head: RequestHead) -> str | None:

@@ -90,6 +90,7 @@ class Exchange:
             self._check_length(self.head.content_length or 0)
             self._find_container(self.endpoint)
         except Refusal as refusal:
+            self.endpoint = self.endpoint or refusal.endpoint
             self._refuse(refusal)
 
     def request_body(self, data: bytes) -> None:

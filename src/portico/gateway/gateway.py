@@ -231,10 +231,13 @@ class Gateway:
             raise Refusal(404, f"no web function is served at {name!r}")
         # Before the rate limit: strangers must not use up what the holders of tokens share.
         if endpoint.requires_proxy_auth and not self._proxy_tokens.admits(head):
-            raise Refusal(401, NO_TOKEN, extra=b"www-authenticate: Bearer\r\n")
+            raise Refusal(401, NO_TOKEN, endpoint=endpoint, extra=b"www-authenticate: Bearer\r\n")
         if not self._bucket.take():
             raise Refusal(
-                429, "the workspace's rate limit is reached", retry_after=self._bucket.retry_after
+                429,
+                "the workspace's rate limit is reached",
+                endpoint=endpoint,
+                retry_after=self._bucket.retry_after,
             )
         return endpoint
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from portico.gateway.head import REASONS
+from portico.pools.endpoint import Endpoint
 from portico.pools.errors import (
     BadParameter,
     PoolError,
@@ -37,7 +38,10 @@ OUTCOMES = {
 
 
 class Refusal(Exception):
-    """The gateway answers this request by itself; `outcome` is the reason in a word."""
+    """The gateway answers this request by itself; `outcome` is the reason in a word.
+
+    `endpoint` is where the request was on its way to, if it had got so far.
+    """
 
     def __init__(
         self,
@@ -45,11 +49,13 @@ class Refusal(Exception):
         detail: str,
         *,
         outcome: str = "",
+        endpoint: Endpoint | None = None,
         retry_after: int | None = None,
         extra: bytes = b"",
     ) -> None:
         super().__init__(detail)
         self.outcome = outcome or OUTCOMES.get(status, "refused")
+        self.endpoint = endpoint
         self.status = status
         self.detail = detail
         self.retry_after = retry_after

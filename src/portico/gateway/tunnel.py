@@ -212,8 +212,9 @@ class Tunnel:
             self._upstream.resume_reading()  # and nothing of it is passed on
         else:
             self._upstream.close()
-        if self.on_end is not None:
-            self.on_end()
+        on_end, self.on_end = self.on_end, None
+        if on_end is not None:
+            on_end()
         self._lease.finish()
         self._loop.call_later(HANDLER_PATIENCE, self._give_up)
 
