@@ -43,9 +43,9 @@ def test_numbers_of_a_stopped_app_stay_and_go_on_when_it_comes_back() -> None:
     tallies.of(subject).answer(200, 0.1)
     tallies.running("ap-1", subjects("f"))
     tallies.running("ap-1", frozenset())
-    assert [tally.answered[2] for tally in tallies.copy()] == [1]
+    assert [tally.answered[2] for tally in tallies.all] == [1]
     tallies.of(subject).answer(200, 0.1)
-    assert [tally.answered[2] for tally in tallies.copy()] == [2]
+    assert [tally.answered[2] for tally in tallies.all] == [2]
 
 
 def test_the_functions_that_stopped_first_are_forgotten_and_those_that_run_never() -> None:
@@ -55,9 +55,9 @@ def test_the_functions_that_stopped_first_are_forgotten_and_those_that_run_never
     tallies.running("ap-1", subjects("a", "b", "c"))
     tallies.running("ap-2", subjects("c", "d", "e"))
     tallies.running("ap-1", subjects("a"))  # the new version has no b, and c runs elsewhere
-    assert {tally.subject.function for tally in tallies.copy()} == set("abcde")
+    assert {tally.subject.function for tally in tallies.all} == set("abcde")
     tallies.running("ap-2", frozenset())
-    kept = {tally.subject.function for tally in tallies.copy()}
+    kept = {tally.subject.function for tally in tallies.all}
     assert len(kept) == 3
     assert "a" in kept
     assert "b" not in kept

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 
 import pytest
@@ -12,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from portico.pools.member import ColdStart
 from portico.pools.tally import LATENCY_BOUNDS, Durations, Subject, Tally
+from portico.server import exposition
 from portico.server.exposition import Load, Snapshot, expose
 
 OPENMETRICS = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5"
@@ -52,11 +54,11 @@ Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 def scraped(accept: str) -> Samples:
     """Every sample that a parser of the format finds."""
-    exposition = expose(snapshot(), accept)
-    openmetrics = exposition.media_type.startswith("application/openmetrics-text")
+    said = expose(snapshot(), accept)
+    openmetrics = said.media_type.startswith("application/openmetrics-text")
     parse = parse_openmetrics if openmetrics else parse_text
     samples: Samples = {}
-    for family in parse(exposition.body.decode()):
+    for family in parse(said.body.decode()):
         for sample in family.samples:
             key = sample.name, frozenset(sample.labels.items())
             assert key not in samples
@@ -138,5 +140,20 @@ def test_a_histogram_counts_what_is_within_each_bound() -> None:
     ],
 )
 def test_what_a_scraper_asks_for_badly_is_answered_all_the_same(accept: str) -> None:
-    exposition = expose(snapshot(), accept)
-    assert b"portico_requests_total{" in exposition.body
+    assert b"portico_requests_total{" in expose(snapshot(), accept).body
+
+
+def test_text_for_many_functions_is_made_with_rests_and_loses_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    subjects = [Subject("main", f"app-{number}", "f") for number in range(200)]
+    many = dataclasses.replace(
+        snapshot(), tallies=[], loads={subject: Load(waiting=1) for subject in subjects}
+    )
+    rests: list[float] = []
+    monkeypatch.setattr(exposition.time, "sleep", rests.append)
+    text = expose(many, "").body.decode()
+    lines = [line for line in text.splitlines() if not line.startswith("#")]
+    assert len([line for line in lines if line.startswith("portico_inputs_waiting")]) == 200
+    # Once while the families are made, and once while they are written.
+    assert len(rests) >= (len(subjects) + len(lines) - 100) // exposition.AT_ONCE

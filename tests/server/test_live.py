@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+from collections import defaultdict
 
 import msgspec
 import pytest
@@ -12,8 +13,9 @@ from pools.fakes import FakeEngine
 from portico.control.runtime import ActivationError, Version
 from portico.pools.errors import StartFailed
 from portico.pools.tally import Subject
+from portico.server.exposition import Load
 from portico.server.live import LiveApps
-from portico.server.metrics import loads
+from portico.server.metrics import add_loads
 from portico.wire.container import CallResult, LogLine
 from portico.wire.image import ImageEnvironment, ImageSpec
 from portico.wire.manifest import AppManifest, FunctionSpec, MethodSpec, Scaling, WebSpec
@@ -31,6 +33,13 @@ class FakeRoutes:
 
     async def open_port(self, preferred):
         return preferred or 1
+
+
+def loads(apps: LiveApps) -> dict[Subject, Load]:
+    found: defaultdict[Subject, Load] = defaultdict(Load)
+    for app in apps.live:
+        add_loads(found, app)
+    return found
 
 
 class World:
@@ -306,14 +315,14 @@ def test_loads_are_summed_over_versions_and_end_with_the_app():
         await world.until_containers(2)
         world.engine.containers[0].become_ready()
         await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-        (load,) = loads(world.apps.live).values()
+        (load,) = loads(world.apps).values()
         assert (load.running, load.waiting) == (1, 1)
         assert load.containers == {"ready": 1, "starting": 1}
         activating = asyncio.create_task(world.apps.activate(version(2)))
         await world.until_containers(3)
         world.engine.containers[2].become_ready()
         await activating
-        ((subject, load),) = loads(world.apps.live).items()
+        ((subject, load),) = loads(world.apps).items()
         assert subject == Subject("main", "app", "f", ephemeral=True)
         assert load.containers["draining"] == 1  # of the version that leaves
         stopping = asyncio.create_task(world.apps.deactivate("ap-1"))
@@ -321,7 +330,7 @@ def test_loads_are_summed_over_versions_and_end_with_the_app():
         for container in world.engine.containers:
             container.die()
         await stopping
-        assert loads(world.apps.live) == {}
+        assert loads(world.apps) == {}
         await asyncio.gather(*waiting, return_exceptions=True)
 
     run(test)

@@ -147,6 +147,7 @@ class Tallies:
         for subject in stopped[: max(0, len(stopped) - self._keep)]:
             del self._tallies[subject]
 
-    def copy(self) -> list[Tally]:
-        """All of them as they are now."""
-        return [tally.copy() for tally in self._tallies.values()]
+    @property
+    def all(self) -> tuple[Tally, ...]:
+        """Every one there is."""
+        return tuple(self._tallies.values())
