@@ -240,3 +240,14 @@ def test_an_access_log_that_cannot_be_written_is_said_at_the_start(user: Portico
     assert "Traceback" not in refused.stderr
     user("config", "set", "access_log", "/dev/null")
     assert user.json("config", "show")["settings"]["access_log"]["value"] == "/dev/null"
+
+
+def test_a_background_server_logs_where_its_user_said(user: Portico) -> None:
+    user("server", "start", "--access-log", "mine.log")
+    try:
+        web = user.json("server", "status")["web_url"]
+        request_id = get(web, headers={"host": "x"}).headers["x-request-id"]
+    finally:
+        user("server", "stop")
+    (line,) = (user.work / "mine.log").read_text().splitlines()
+    assert json.loads(line)["request_id"] == request_id

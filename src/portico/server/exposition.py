@@ -146,7 +146,7 @@ class Snapshot:
         yield upstream
         lag = HistogramMetricFamily(
             "portico_event_loop_lag_seconds",
-            "How late the event loop was, looked at twice a second.",
+            "How late the event loop was, looked at twice a second or more often.",
             labels=(),
         )
         add_histogram(lag, (), self.loop_lag)
