@@ -1,8 +1,9 @@
-"""Portico's gateway alone, before a server on a port: ``python -m benchmarks.fronted PORT [--relay]``.
+"""Portico's gateway alone, before a server on a port: ``python -m benchmarks.fronted PORT [--relay | --book BOOK]``.
 
 With ``--relay`` the gateway dials a unix socket, and a second process relays it to the port as a container's
-runner does; without, it dials the port. The difference is what the relay costs. Prints its own URL and serves until
-it is ended.
+runner does; without, it dials the port. The difference is what the relay costs. ``--book`` says what becomes of
+requests that are over: ``none`` forgets them, ``counts`` counts them as a server does, and a path is an access log
+besides. Prints its own URL and serves until it is ended.
 """
 
 from __future__ import annotations
@@ -19,10 +20,13 @@ from pathlib import Path
 import uvloop
 
 from portico.engines.base import ContainerListener
+from portico.gateway.access_log import Ended
 from portico.gateway.auth import ProxyTokens
 from portico.gateway.forwarding import Forwarding
 from portico.gateway.gateway import Gateway
+from portico.gateway.ledger import Ledger
 from portico.gateway.limits import Limits, TokenBucket
+from portico.gateway.log_writer import LogWriter
 from portico.pools.endpoint import Endpoint
 from portico.pools.family import PoolFamily
 from portico.pools.pool import Pool
@@ -82,7 +86,24 @@ def spec(container_id: str) -> ContainerSpec:
     )
 
 
-async def serve(address: Address) -> None:
+class NoBook(Ledger):
+    """Forgets every request."""
+
+    __slots__ = ()
+
+    def enter(self, ended: Ended, outcome: str, status: int) -> None: ...
+
+
+def book(kind: str) -> Ledger:
+    """What is meant by ``--book``."""
+    if kind in ("none", "counts"):
+        return NoBook() if kind == "none" else Ledger()
+    log = LogWriter(Path(kind), complain=print)
+    log.open()
+    return Ledger(log)
+
+
+async def serve(address: Address, ledger: Ledger) -> None:
     loop = asyncio.get_running_loop()
     gateway = Gateway(
         loop,
@@ -90,6 +111,7 @@ async def serve(address: Address) -> None:
         forwarding=Forwarding(),
         bucket=TokenBucket(None, 0, loop.time),
         proxy_tokens=ProxyTokens(),
+        ledger=ledger,
     )
     pools = PoolFamily(FUNCTION, lambda values: Pool(FUNCTION, Running(address), spec))
     endpoint = Endpoint(
@@ -114,12 +136,14 @@ def main() -> None:
     parser.add_argument("port", type=int)
     parser.add_argument("--relay", action="store_true")
     parser.add_argument("--relay-at", metavar="PATH")
+    parser.add_argument("--book", metavar="none|counts|PATH", default="counts")
     arguments = parser.parse_args()
     if arguments.relay_at:
         uvloop.run(relay(arguments.relay_at, arguments.port))
         return
     if not arguments.relay:
-        uvloop.run(serve(Address(host="127.0.0.1", port=arguments.port, reports_end=False)))
+        address = Address(host="127.0.0.1", port=arguments.port, reports_end=False)
+        uvloop.run(serve(address, book(arguments.book)))
         return
     with tempfile.TemporaryDirectory(prefix="portico-bench-relay-") as folder:
         path = str(Path(folder) / "socket")
@@ -128,7 +152,7 @@ def main() -> None:
             assert process.stdout is not None
             process.stdout.readline()
             try:
-                uvloop.run(serve(Address(path=path, reports_end=False)))
+                uvloop.run(serve(Address(path=path, reports_end=False), Ledger()))
             finally:
                 process.kill()
 

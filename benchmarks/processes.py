@@ -124,6 +124,13 @@ def run_time(command: Sequence[str | Path], *, env: Mapping[str, str], cwd: Path
     return time.perf_counter() - began
 
 
+def processor_time(pid: int) -> float:
+    """Seconds of processor time that a process has used, with the kernel's work for it (Linux)."""
+    # The name, in parentheses, may contain spaces; user and system time are fields 14 and 15 (proc(5)).
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def free_port() -> int:
     """A TCP port of the loopback that nothing listens on just now."""
     with socket.socket() as probe:

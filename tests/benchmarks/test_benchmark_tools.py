@@ -12,7 +12,7 @@ import pytest
 from benchmarks.http import get
 from benchmarks.machine import this_machine
 from benchmarks.model import MeasurementError
-from benchmarks.processes import background, checked, clean_environ
+from benchmarks.processes import background, checked, clean_environ, processor_time
 from benchmarks.proxy import Traffic
 from benchmarks.suites.serve import served_url
 from benchmarks.wrk import sample_of
@@ -147,6 +147,19 @@ def test_a_background_process_is_gone_when_its_context_is_left(tmp_path: Path) -
         pid = int(process.wait_for(lambda: process.output.strip() or None, "the pid"))
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="there is no /proc here")
+def test_processor_time_is_that_of_the_one_process_and_not_of_waiting(tmp_path: Path) -> None:
+    code = (
+        "import time\nwhile time.process_time() < 0.3: pass\nprint(1, flush=True); time.sleep(60)"
+    )
+    command = [sys.executable, "-c", code, "a name) with (parentheses"]
+    before = processor_time(os.getpid())
+    with background(command, folder=tmp_path / "p", env=clean_environ()) as process:
+        process.wait_for(lambda: process.output.strip() or None, "the end of its work")
+        assert 0.25 < processor_time(process.pid) < 5
+    assert 0 < before <= processor_time(os.getpid())
 
 
 def test_a_command_that_fails_is_explained_with_its_output(tmp_path: Path) -> None:

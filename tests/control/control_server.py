@@ -16,6 +16,7 @@ import httpx
 import msgspec
 import uvicorn
 
+from portico.control.meters import Exposition
 from portico.control.naming import Site
 from portico.control.runtime import ActivationError, Version
 from portico.control.service import Control
@@ -154,6 +155,17 @@ class MemoryGate:
         self.replaced += 1
 
 
+class MemoryMeters:
+    """Has one number, and remembers what was asked for."""
+
+    def __init__(self) -> None:
+        self.accepted: list[str] = []
+
+    async def exposition(self, accept: str) -> Exposition:
+        self.accepted.append(accept)
+        return Exposition(b"up 1\n", "text/plain; version=0.0.4; charset=utf-8")
+
+
 class Timers:
     """A clock that moves when told."""
 
@@ -175,6 +187,7 @@ class Server:
         self.runtime = MemoryRuntime()
         self.builder = MemoryBuilder()
         self.gate = MemoryGate()
+        self.meters = MemoryMeters()
         self.timers = Timers()
         self._started = threading.Event()
         self._failure: BaseException | None = None
@@ -206,6 +219,7 @@ class Server:
             builder=self.builder,
             runtime=self.runtime,
             gate=self.gate,
+            meters=self.meters,
             embedded=embedded,
             call_later=self.timers,
         )

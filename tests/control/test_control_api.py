@@ -197,3 +197,11 @@ def test_a_fault_of_the_server_is_a_problem_without_its_insides(
     response = server.http.get("/v1/server")
     assert problem_of(response).status == 500
     assert "insides" not in response.text
+
+
+def test_metrics_are_text_as_the_scraper_asks_and_for_holders_of_a_token(server: Server) -> None:
+    assert httpx.get(f"{server.url}/metrics").status_code == 401
+    response = server.http.get("/metrics", headers={"accept": "application/openmetrics-text"})
+    assert response.text == "up 1\n"
+    assert response.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+    assert server.meters.accepted == ["application/openmetrics-text"]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import ipaddress
+from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
@@ -147,3 +148,13 @@ def test_more_connections_than_open_files_is_refused_with_what_would_do():
         share(20_000, 60_000)
     needed = int(caught.value.strerror.split(" takes ")[1].split()[0])
     assert share(needed, 60_000).clients == 60_000
+
+
+@pytest.mark.parametrize(("given", "kept"), [("off", "off"), ("-", "-"), ("~/x.log", None)])
+def test_an_access_log_is_off_standard_output_or_a_file_that_a_change_of_folder_does_not_move(
+    given, kept, monkeypatch
+):
+    assert ServerSettings().access_log == "off"
+    monkeypatch.setenv("PORTICO_ACCESS_LOG", given)
+    assert ServerSettings().access_log == (kept or str(Path.home() / "x.log"))
+    assert ServerSettings(access_log="logs/x.log").access_log == str(Path.cwd() / "logs/x.log")

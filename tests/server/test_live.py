@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+from collections import defaultdict
 
 import msgspec
 import pytest
 
 from pools.fakes import FakeEngine
 from portico.control.runtime import ActivationError, Version
+from portico.pools.errors import StartFailed
+from portico.pools.tally import Subject
+from portico.server.exposition import Load
 from portico.server.live import LiveApps
+from portico.server.metrics import add_loads
 from portico.wire.container import CallResult, LogLine
 from portico.wire.image import ImageEnvironment, ImageSpec
 from portico.wire.manifest import AppManifest, FunctionSpec, MethodSpec, Scaling, WebSpec
@@ -28,6 +33,13 @@ class FakeRoutes:
 
     async def open_port(self, preferred):
         return preferred or 1
+
+
+def loads(apps: LiveApps) -> dict[Subject, Load]:
+    found: defaultdict[Subject, Load] = defaultdict(Load)
+    for app in apps.live:
+        add_loads(found, app)
+    return found
 
 
 class World:
@@ -268,3 +280,57 @@ def port_version(number: int) -> Version:
 
 def family(world: World):
     return world.routes.hosts["h"].pools
+
+
+def test_a_new_version_goes_on_with_the_numbers_of_the_old_and_other_apps_have_their_own():
+    async def test():
+        world = World()
+        await world.apps.activate(version(1))
+        endpoint = world.routes.hosts["h"]
+        endpoint.tally.answer(200, 0.1)
+        lease = asyncio.create_task(endpoint.pools.for_query(b"").acquire())
+        await world.until_containers(1)
+        world.engine.containers[0].fail()
+        with pytest.raises(StartFailed):
+            await lease
+        await world.apps.activate(version(2))
+        tally = world.routes.hosts["h"].tally
+        assert tally is endpoint.tally
+        assert tally.subject == Subject("main", "app", "f", ephemeral=True)
+        assert (tally.answered[2], tally.starts, tally.failed_starts) == (1, 1, 1)
+        deployed = dataclasses.replace(version(1, ephemeral=False), app_id="ap-2")
+        await world.apps.activate(deployed)
+        assert world.routes.hosts["h"].tally is not tally
+        assert sum(world.routes.hosts["h"].tally.answered) == 0
+
+    run(test)
+
+
+def test_loads_are_summed_over_versions_and_end_with_the_app():
+    async def test():
+        world = World()
+        await world.apps.activate(version(1))
+        pool = world.routes.hosts["h"].pools.for_query(b"")
+        waiting = [asyncio.create_task(pool.acquire()) for _ in range(2)]
+        await world.until_containers(2)
+        world.engine.containers[0].become_ready()
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        (load,) = loads(world.apps).values()
+        assert (load.running, load.waiting) == (1, 1)
+        assert load.containers == {"ready": 1, "starting": 1}
+        activating = asyncio.create_task(world.apps.activate(version(2)))
+        await world.until_containers(3)
+        world.engine.containers[2].become_ready()
+        await activating
+        ((subject, load),) = loads(world.apps).items()
+        assert subject == Subject("main", "app", "f", ephemeral=True)
+        assert load.containers["draining"] == 1  # of the version that leaves
+        stopping = asyncio.create_task(world.apps.deactivate("ap-1"))
+        await asyncio.sleep(0)
+        for container in world.engine.containers:
+            container.die()
+        await stopping
+        assert loads(world.apps) == {}
+        await asyncio.gather(*waiting, return_exceptions=True)
+
+    run(test)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import pty
 import re
 import signal
 import socket
@@ -26,7 +27,9 @@ from portico.server.embedded import EmbeddedServer
 DEADLINE = 30
 
 
-def start(state: Path, *options: str, files: int | None = None) -> subprocess.Popen[str]:
+def start(
+    state: Path, *options: str, files: int | None = None, stdin: int | None = None
+) -> subprocess.Popen[str]:
     """Start a server, which may open so many `files`."""
     command = [
         sys.executable,
@@ -40,7 +43,7 @@ def start(state: Path, *options: str, files: int | None = None) -> subprocess.Po
     ]
     if files is not None:
         command = ["sh", "-c", f'ulimit -n {files} && exec "$@"', "sh", *command]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(command, stdin=stdin, stderr=subprocess.PIPE, text=True)
 
 
 def info(url: str, token: str) -> dict[str, object]:
@@ -178,3 +181,25 @@ def test_embedded_server_that_cannot_start_says_why(tmp_path):
     settings = ServerSettings(state_dir=tmp_path / "file" / "state")
     with EmbeddedServer(settings) as server, pytest.raises(OSError):
         server.wait_ready()
+
+
+@pytest.mark.parametrize("in_terminal", [True, False])
+def test_a_hangup_ends_the_server_of_a_terminal_in_order_and_no_other(state, in_terminal):
+    terminal, stdin = pty.openpty() if in_terminal else (None, subprocess.DEVNULL)
+    process = start(state, "--web", "127.0.0.1:0", "--api", "127.0.0.1:0", stdin=stdin)
+    assert process.stderr is not None
+    try:
+        assert process.stderr.readline().startswith("ready")
+        process.send_signal(signal.SIGHUP)
+        if not in_terminal:
+            record = json.loads((state / "client.json").read_text())
+            assert info(record["url"], record["token"])["pid"] == process.pid
+            process.send_signal(signal.SIGTERM)
+        assert process.wait(DEADLINE) == 0
+        assert not (state / "client.json").exists()
+    finally:
+        process.kill()
+        process.wait()
+        process.stderr.close()
+        for descriptor in (terminal, stdin) if terminal is not None else ():
+            os.close(descriptor)

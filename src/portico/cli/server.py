@@ -49,6 +49,14 @@ TlsCert = Annotated[
 TlsKey = Annotated[
     Path | None, typer.Option(metavar="FILE", help="The certificate's private key, PEM.")
 ]
+AccessLog = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE|-|off",
+        help="Where a line of JSON for each request goes; - is stdout.",
+        parser=lambda text: absolute_log(text),
+    ),
+]
 
 
 @app.command()
@@ -64,6 +72,7 @@ def run(
     trusted_proxy: TrustedProxy = None,
     tls_cert: TlsCert = None,
     tls_key: TlsKey = None,
+    access_log: AccessLog = None,
     rate_burst: RateBurst = None,
     max_waiting: MaxWaiting = None,
     max_connections: MaxConnections = None,
@@ -97,6 +106,7 @@ def start(
     trusted_proxy: TrustedProxy = None,
     tls_cert: TlsCert = None,
     tls_key: TlsKey = None,
+    access_log: AccessLog = None,
     rate_burst: RateBurst = None,
     max_waiting: MaxWaiting = None,
     max_connections: MaxConnections = None,
@@ -183,6 +193,11 @@ def given_options(values: dict[str, Any]) -> dict[str, Any]:
         for name, value in values.items()
         if value is not None and value != []
     }
+
+
+def absolute_log(text: str) -> str:
+    """An access log's file as the server finds it, which may run in another folder."""
+    return text if text in ("-", "off") else str(Path(text).expanduser().absolute())
 
 
 def settings_from(given: dict[str, Any]) -> ServerSettings:

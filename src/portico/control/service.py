@@ -21,6 +21,7 @@ from portico.control.deploys import Deployer
 from portico.control.endings import Endings
 from portico.control.log_files import LogFiles
 from portico.control.logs import Logs
+from portico.control.meters import Meters
 from portico.control.naming import Hosts, Site
 from portico.control.proxy_tokens import ProxyGate, ProxyTokens
 from portico.control.registry import Registry
@@ -55,6 +56,7 @@ class Control:
         builder: ImageBuilder,
         runtime: Runtime,
         gate: ProxyGate,
+        meters: Meters,
         database_url: str | None = None,
         embedded: bool = False,
         call_later: CallLater | None = None,
@@ -115,6 +117,7 @@ class Control:
                 blobs=self._blobs,
                 logs=self._logs,
                 runtime=runtime,
+                meters=meters,
                 info=info,
             ),
             version,

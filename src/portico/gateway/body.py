@@ -9,12 +9,13 @@ from portico.gateway.limits import Limits
 class RequestBody:
     """Pieces that wait to be sent, framed; a small body of an idempotent request is kept for a second try."""
 
-    __slots__ = ("_chunked", "_kept", "_limits", "_pieces", "_size", "waiting")
+    __slots__ = ("_chunked", "_kept", "_limits", "_pieces", "size", "waiting")
 
     def __init__(self, head: RequestHead, limits: Limits) -> None:
         self._chunked = head.chunked
         self._limits = limits
-        self._size = 0
+        self.size = 0
+        """Bytes that came."""
         self._pieces: list[bytes] = []
         self._kept: list[bytes] | None = [] if head.method in IDEMPOTENT else None
         self.waiting = 0
@@ -22,8 +23,8 @@ class RequestBody:
 
     def add(self, data: bytes) -> bool:
         """Take a piece; False where the body is larger than it may be."""
-        self._size += len(data)
-        if self._size > self._limits.request_body:
+        self.size += len(data)
+        if self.size > self._limits.request_body:
             return False
         self._push(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
         return True
@@ -39,7 +40,7 @@ class RequestBody:
         self.waiting += len(data)
         if self._kept is None:
             return
-        if self._size <= self._limits.replay_body:
+        if self.size <= self._limits.replay_body:
             self._kept.append(data)
         else:
             self._kept = None

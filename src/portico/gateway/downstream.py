@@ -11,6 +11,7 @@ from portico.gateway.exchange import NEVER, Exchange
 from portico.gateway.flow import FlowControlledProtocol
 from portico.gateway.forwarding import Peer
 from portico.gateway.head import Header, RequestHead
+from portico.gateway.ledger import CUT, DROPPED
 from portico.gateway.problems import Refusal
 from portico.gateway.requests import RequestReader
 from portico.gateway.seams import ConnectionOwner
@@ -188,7 +189,7 @@ class ClientConnection(FlowControlledProtocol):
         """The current response is complete."""
         self._current = None
         if not keep_alive:
-            self._queue.clear()
+            self._drop_queued()
             self.linger()
             return
         self._deadline = ARM_IDLE
@@ -200,6 +201,12 @@ class ClientConnection(FlowControlledProtocol):
             self.close()
         if self._paused:
             self.update_reading()
+
+    def _drop_queued(self) -> None:
+        """What came behind the last request that is answered here (RFC 9112 §9.6)."""
+        for exchange in self._queue:
+            exchange.abandon(DROPPED)
+        self._queue.clear()
 
     def update_reading(self) -> None:
         """Read on only where what comes has somewhere to go."""
@@ -219,6 +226,11 @@ class ClientConnection(FlowControlledProtocol):
             tunnel.shut_down()
 
     # -- ends
+
+    @property
+    def upgraded(self) -> bool:
+        """Whether this is an open WebSocket."""
+        return self._tunnel is not None and not self._lingering
 
     @property
     def deadline(self) -> float:
@@ -298,9 +310,9 @@ class ClientConnection(FlowControlledProtocol):
     def cut(self) -> None:
         """End the connection so that the client notices: a truncated response must not look whole."""
         if self._current is not None:
-            self._current.abandon()
+            self._current.abandon(CUT)
         self._current = None
-        self._queue.clear()
+        self._drop_queued()
         # A reset, because an orderly end would make a response without length look complete.
         connection = self.transport.get_extra_info("socket")
         if connection is not None:

@@ -7,11 +7,15 @@ response began, or abandoned by the client. Its lease ends with it, in the way t
 from __future__ import annotations
 
 import asyncio
+from functools import partial
+from time import monotonic
 
 from portico.gateway import problems
+from portico.gateway.access_log import Facts
 from portico.gateway.body import RequestBody
 from portico.gateway.flow import HIGH_WATER
 from portico.gateway.head import IDEMPOTENT, Header, RequestHead, ResponseHead, server_timing
+from portico.gateway.ledger import ABORTED, ANSWERED, CUT, UPGRADED
 from portico.gateway.problems import Refusal, of_pool_error, too_large
 from portico.gateway.response import ResponseWriter
 from portico.gateway.seams import Client, Services
@@ -42,6 +46,7 @@ class Exchange:
         "_services",
         "_task",
         "_upstream",
+        "began",
         "deadline",
         "endpoint",
         "head",
@@ -54,6 +59,7 @@ class Exchange:
     def __init__(
         self, services: Services, client: Client, head: RequestHead, refusal: Refusal | None = None
     ) -> None:
+        self.began = monotonic()
         self._services = services
         self._client = client
         self.head = head
@@ -84,6 +90,7 @@ class Exchange:
             self._check_length(self.head.content_length or 0)
             self._find_container(self.endpoint)
         except Refusal as refusal:
+            self.endpoint = self.endpoint or refusal.endpoint
             self._refuse(refusal)
 
     def request_body(self, data: bytes) -> None:
@@ -248,15 +255,19 @@ class Exchange:
             upstream.receiver = None
             upstream.close()
             return
-        self._finish()
+        services = self._services
+        self._finish(UPGRADED, 101)
         extra = (
             b"connection: Upgrade\r\nupgrade: websocket\r\nx-request-id: %b\r\n"
             % self.head.request_id
         )
+        if lease.cold_start is not None:
+            extra += server_timing(lease.cold_start.phases)
         self._client.write(head.encode(b"", extra))
         upstream.receiver = None
-        services = self._services
         tunnel = Tunnel(upstream, lease, services.limits, endpoint.timeout, services.loop)
+        if services.ledger.keeps_log:
+            tunnel.on_end = partial(services.ledger.websocket_over, self)
         self._client.become(tunnel, upstream)
         if rest:
             tunnel.from_container(rest)
@@ -272,14 +283,14 @@ class Exchange:
             self.response_flush()
             return
         if self._response.begun or self._response.pieces:
+            self._finish(CUT, self._response.status)
             self._end_lease()
-            self._finish()
             self._client.cut()
             return
-        self._end_lease()
         if self._attempts > 1 or not self._repeatable():
             self._refuse(Refusal(502, reason))
             return
+        self._end_lease()
         self._try_elsewhere(reason)
 
     def _repeatable(self) -> bool:
@@ -302,14 +313,15 @@ class Exchange:
 
     # -- ends
 
-    def _finish(self) -> None:
-        """This exchange has its one outcome, whatever still comes."""
+    def _finish(self, outcome: str, status: int) -> None:
+        """This exchange has its one outcome, whatever still comes; `status` is what the client was told."""
         self._over = True
         self.deadline = NEVER
+        self._services.ledger.enter(self, outcome, status)
 
     def _complete(self) -> None:
         """The container's response is out."""
-        self._finish()
+        self._finish(ANSWERED, self._response.status)
         upstream, self._upstream = self._upstream, None
         lease, self._lease = self._lease, None
         if lease is not None:
@@ -322,15 +334,18 @@ class Exchange:
         """The gateway answers by itself, or cuts a response that has begun."""
         if self._over:
             return
-        self._finish()
-        self._release_container()
         if self._response.begun or self._response.pieces:
+            self._finish(CUT, self._response.status)
+            self._release_container()
             self._client.cut()
             return
         keep_alive = self.keep_alive and self.request_complete
         answer = problems.encode(
             refusal, self.head.request_id, close=not keep_alive, head_only=self.method == b"HEAD"
         )
+        self._response.size = len(answer)
+        self._finish(refusal.outcome, refusal.status)
+        self._release_container()
         self._client.write(answer)
         self._client.exchange_over(keep_alive)
 
@@ -347,11 +362,11 @@ class Exchange:
         reason = f"the function did not answer within its timeout of {seconds:g} s"
         self._refuse(Refusal(504, reason))
 
-    def abandon(self) -> None:
-        """The client is gone."""
+    def abandon(self, outcome: str = ABORTED) -> None:
+        """The client is gone, or is to get no answer."""
         if self._over:
             return
-        self._finish()
+        self._finish(outcome, self._response.status)
         self._release_container()
 
     def _release_container(self) -> None:
@@ -368,3 +383,8 @@ class Exchange:
         lease, self._lease = self._lease, None
         if lease is not None:
             lease.cancel()
+
+    def facts(self) -> Facts:
+        """What the access log wants to know besides."""
+        received = 0 if self._body is None else self._body.size
+        return Facts(self._client.peer, self._lease, received, self._response.size)

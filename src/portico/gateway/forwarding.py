@@ -65,6 +65,13 @@ class Forwarding:
             return self._as_told(head, peer)
         return _lines(peer, head.host or b"", head)
 
+    def client(self, head: RequestHead, peer: Peer) -> str:
+        """The address of the client whose request came from `peer`."""
+        if not (peer.trusted and head.forwarded):
+            return peer.address
+        told = b",".join(value for name, value in head.forwarded if name == b"x-forwarded-for")
+        return self._client([entry.strip() for entry in told.split(b",")], peer.address)[0]
+
     def _as_told(self, head: RequestHead, peer: Peer) -> bytes:
         """The same lines and some more, as the proxies tell.
 

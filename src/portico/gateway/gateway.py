@@ -10,17 +10,20 @@ import select
 import socket
 import ssl
 from collections.abc import Coroutine, Iterable, Mapping
+from time import monotonic
 from typing import Any, cast
 
 from portico.gateway.auth import ProxyTokens
 from portico.gateway.downstream import ClientConnection
 from portico.gateway.forwarding import Forwarding, Peer
 from portico.gateway.head import RequestHead
+from portico.gateway.ledger import Ledger
 from portico.gateway.limits import Limits, TokenBucket
 from portico.gateway.problems import Refusal
 from portico.gateway.router import Router
 from portico.gateway.upstream import Dialer
 from portico.pools.endpoint import Endpoint
+from portico.pools.tally import Durations
 
 HANGUP = getattr(
     select, "POLLRDHUP", select.POLLHUP
@@ -35,6 +38,7 @@ BACKLOG = 4096
 TURNED_AWAY = (
     128  # connections beyond the bound that may be open for as long as their refusal takes
 )
+LAG_BOUNDS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)  # seconds
 
 
 class Gateway:
@@ -48,9 +52,13 @@ class Gateway:
         forwarding: Forwarding,
         bucket: TokenBucket,
         proxy_tokens: ProxyTokens,
+        ledger: Ledger | None = None,
     ) -> None:
         self.loop = loop
         self.limits = limits
+        self.ledger = ledger or Ledger()
+        self.lag = Durations(LAG_BOUNDS)
+        """How late the event loop is, looked at with every sweep."""
         self.dialer = Dialer(loop, limits.upstream_connections)
         self.router = Router()
         self._forwarding = forwarding
@@ -65,6 +73,7 @@ class Gateway:
         self._sweeper: asyncio.TimerHandle | None = None
         self._unseen: list[ClientConnection] = []  # those that this sweep has still to look at
         self._pause = SWEEP
+        self._sweep_due = 0.0
 
     # -- life
 
@@ -160,6 +169,8 @@ class Gateway:
 
         It looks at a few connections at a time, so that no request waits for the look at ten thousand.
         """
+        if self._sweeper is not None:
+            self.lag.add(max(0.0, monotonic() - self._sweep_due))
         if not self._unseen:
             self._unseen = list(self._connections)
             self._pause = SWEEP / max(1, math.ceil(len(self._unseen) / SLICE))
@@ -169,6 +180,7 @@ class Gateway:
         for connection in seen:
             connection.look_at_clock(now)
         _look_for_hangups(seen)
+        self._sweep_due = monotonic() + self._pause
         self._sweeper = self.loop.call_later(self._pause, self._sweep)
 
     # -- for connections and exchanges
@@ -187,7 +199,7 @@ class Gateway:
             connection.abort()
             return
         reason = f"the server has {self._most} connections, and may not have more (max_connections)"
-        connection.turn_away(Refusal(503, reason, retry_after=1))
+        connection.turn_away(Refusal(503, reason, outcome="too_many_connections", retry_after=1))
 
     def disconnected(self, connection: ClientConnection) -> None:
         """A client is gone."""
@@ -219,10 +231,13 @@ class Gateway:
             raise Refusal(404, f"no web function is served at {name!r}")
         # Before the rate limit: strangers must not use up what the holders of tokens share.
         if endpoint.requires_proxy_auth and not self._proxy_tokens.admits(head):
-            raise Refusal(401, NO_TOKEN, extra=b"www-authenticate: Bearer\r\n")
+            raise Refusal(401, NO_TOKEN, endpoint=endpoint, extra=b"www-authenticate: Bearer\r\n")
         if not self._bucket.take():
             raise Refusal(
-                429, "the workspace's rate limit is reached", retry_after=self._bucket.retry_after
+                429,
+                "the workspace's rate limit is reached",
+                endpoint=endpoint,
+                retry_after=self._bucket.retry_after,
             )
         return endpoint
 
@@ -237,6 +252,11 @@ class Gateway:
     def connections(self) -> int:
         """Open client connections."""
         return len(self._connections)
+
+    @property
+    def websockets(self) -> int:
+        """Those of them that are WebSockets; counted anew, since nothing on a request's way should count them."""
+        return sum(connection.upgraded for connection in self._connections)
 
 
 def _look_for_hangups(connections: Iterable[ClientConnection]) -> None:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Iterator
 from http import HTTPStatus
 
+from portico.gateway.trace import can_be_followed
 from portico.wire.container import ENDED_HEADER, INPUT_HEADER
 
 # What a header means to the gateway. Hop-by-hop fields are never forwarded as they came.
@@ -25,6 +26,7 @@ CREDENTIAL = 9
 AUTHORIZATION = 10
 EXPECT = 11
 ENDED = 12
+TRACESTATE = 13
 
 
 def _with_underscores(names: Iterable[bytes]) -> Iterator[bytes]:
@@ -58,6 +60,7 @@ REQUEST_FIELDS: dict[bytes, int] = {
     b"x-request-id": HOP,
     INPUT_HEADER: HOP,
     b"traceparent": TRACEPARENT,
+    b"tracestate": TRACESTATE,
     b"modal-key": CREDENTIAL,
     b"modal-secret": CREDENTIAL,
     b"authorization": AUTHORIZATION,
@@ -146,6 +149,7 @@ class RequestHead:
         "size",
         "target",
         "traceparent",
+        "tracestate",
         "upgrade",
     )
 
@@ -166,6 +170,7 @@ class RequestHead:
         self.credentials: tuple[Header, ...] = ()
         self.authorization: bytes | None = None
         self.traceparent: bytes | None = None
+        self.tracestate = False
         self.request_id = b""
 
     def read(self, headers: list[Header]) -> None:
@@ -213,7 +218,10 @@ class RequestHead:
                 known = self.authorization
                 self.authorization = value if known is None else known + b", " + value
             elif meaning == TRACEPARENT:
-                self.traceparent = value
+                # Two of them say nothing, since nobody can tell which one counts.
+                self.traceparent = value if self.traceparent is None else b""
+            elif meaning == TRACESTATE:
+                self.tracestate = True
             self.lines.append(b"%b: %b\r\n" % (name, value))
 
     def _content_length(self, value: bytes) -> None:
@@ -244,6 +252,8 @@ class RequestHead:
             self._absolute_form()
         if self.connection is not None:
             self.lines = _without_named(self.lines, self.connection)
+        if self.traceparent is not None or self.tracestate:
+            self._check_trace()
 
     def _absolute_form(self) -> None:
         """``GET http://host/path``: the target's authority wins over Host (RFC 9112 §3.2.2)."""
@@ -256,6 +266,14 @@ class RequestHead:
             raise HeadError(400, "the request target's authority is not a host")
         path = rest[end:]
         self.target = path if path.startswith(b"/") else b"/" + path
+
+    def _check_trace(self) -> None:
+        """Without a trace that can be followed there is nothing that a ``tracestate`` would belong to."""
+        if b"traceparent" in _options(self.connection or b""):  # which is gone by now
+            self.traceparent = None
+        if not can_be_followed(self.traceparent):
+            self.traceparent = None
+            self.lines = _without_named(self.lines, b"traceparent,tracestate")
 
     @property
     def has_body(self) -> bool:

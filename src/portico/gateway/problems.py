@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from portico.gateway.head import REASONS
+from portico.pools.endpoint import Endpoint
 from portico.pools.errors import (
     BadParameter,
     PoolError,
@@ -18,13 +19,43 @@ from portico.wire.api import Problem
 MAX_DETAIL = 16_384  # characters; a traceback longer than this keeps its end
 
 
+OUTCOMES = {
+    400: "bad_request",
+    401: "unauthorized",
+    404: "not_found",
+    408: "slow_head",
+    413: "body_too_large",
+    422: "bad_parameter",
+    429: "rate_limited",
+    431: "head_too_large",
+    501: "not_implemented",
+    502: "container_lost",
+    503: "unavailable",
+    504: "timeout",
+    505: "bad_version",
+}
+"""What metrics and the access log call a refusal where its status says enough."""
+
+
 class Refusal(Exception):
-    """The gateway answers this request by itself."""
+    """The gateway answers this request by itself; `outcome` is the reason in a word.
+
+    `endpoint` is where the request was on its way to, if it had got so far.
+    """
 
     def __init__(
-        self, status: int, detail: str, *, retry_after: int | None = None, extra: bytes = b""
+        self,
+        status: int,
+        detail: str,
+        *,
+        outcome: str = "",
+        endpoint: Endpoint | None = None,
+        retry_after: int | None = None,
+        extra: bytes = b"",
     ) -> None:
         super().__init__(detail)
+        self.outcome = outcome or OUTCOMES.get(status, "refused")
+        self.endpoint = endpoint
         self.status = status
         self.detail = detail
         self.retry_after = retry_after
@@ -73,9 +104,13 @@ def of_pool_error(error: PoolError, *, traceback: bool) -> Refusal:
     if isinstance(error, BadParameter):
         return Refusal(422, str(error))
     if isinstance(error, (QueueFull, PoolsInUse)):
-        return Refusal(429, str(error), retry_after=error.retry_after)
+        outcome = "queue_full" if isinstance(error, QueueFull) else "pools_in_use"
+        return Refusal(429, str(error), outcome=outcome, retry_after=error.retry_after)
     if isinstance(error, PoolStopped):
         return Refusal(404, str(error))
-    if isinstance(error, StartFailed) and traceback and error.traceback:
-        return Refusal(503, f"{error.message}\n\n{error.traceback}", retry_after=1)
-    return Refusal(503, str(error), retry_after=1)
+    if isinstance(error, StartFailed):
+        detail = error.message
+        if traceback and error.traceback:
+            detail = f"{detail}\n\n{error.traceback}"
+        return Refusal(503, detail, outcome="start_failed", retry_after=1)
+    return Refusal(503, str(error), outcome="start_timeout", retry_after=1)

@@ -8,13 +8,24 @@ from portico.gateway.head import Header, RequestHead, ResponseHead
 class ResponseWriter:
     """Turns the parts of one response into bytes for one client (RFC 9112 §6)."""
 
-    __slots__ = ("_chunked", "_request", "begun", "ended", "pieces", "status", "until_close")
+    __slots__ = (
+        "_chunked",
+        "_request",
+        "begun",
+        "ended",
+        "pieces",
+        "size",
+        "status",
+        "until_close",
+    )
 
     def __init__(self, request: RequestHead) -> None:
         self._request = request
         self._chunked = False
         self.pieces: list[bytes] = []
         """Bytes that wait to be sent."""
+        self.size = 0
+        """Bytes that were sent."""
         self.status = 0
         """Of the response, 0 until it begins."""
         self.begun = False
@@ -70,4 +81,5 @@ class ResponseWriter:
         pieces = self.pieces
         data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         pieces.clear()
+        self.size += len(data)
         return data

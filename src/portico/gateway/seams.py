@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from portico.gateway.forwarding import Peer
 from portico.gateway.head import RequestHead
+from portico.gateway.ledger import Ledger
 from portico.gateway.limits import Limits
 from portico.gateway.tunnel import Tunnel
 from portico.gateway.upstream import Dialer, UpstreamConnection
@@ -23,6 +24,7 @@ class Services(Protocol):
     loop: asyncio.AbstractEventLoop
     limits: Limits
     dialer: Dialer
+    ledger: Ledger
 
     def admit(self, head: RequestHead, port: int | None) -> Endpoint:
         """The endpoint a request may go to. Raises `Refusal`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from portico.gateway.frames import FrameTracker, MessageTooBig, close_frame
@@ -61,6 +62,7 @@ class Tunnel:
         "_silence",
         "_upstream",
         "deadline",
+        "on_end",
     )
 
     def __init__(
@@ -82,6 +84,8 @@ class Tunnel:
         self._over = False
         self._client: TunnelClient | None = None
         self.deadline = loop.time() + silence
+        self.on_end: Callable[[], None] | None = None
+        """Called once, when the connection is over."""
 
     def open(self, client: TunnelClient) -> None:
         """Both sides speak the new protocol now."""
@@ -208,6 +212,9 @@ class Tunnel:
             self._upstream.resume_reading()  # and nothing of it is passed on
         else:
             self._upstream.close()
+        on_end, self.on_end = self.on_end, None
+        if on_end is not None:
+            on_end()
         self._lease.finish()
         self._loop.call_later(HANDLER_PATIENCE, self._give_up)
 

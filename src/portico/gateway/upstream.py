@@ -349,6 +349,11 @@ class Dialer:
         if not idle:
             del self._idle[connection.key]
 
+    @property
+    def idle(self) -> int:
+        """Open connections that wait for work."""
+        return sum(map(len, self._idle.values()))
+
     def close(self) -> None:
         """Close what is idle."""
         for idle in tuple(self._idle.values()):

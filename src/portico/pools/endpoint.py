@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from portico.pools.family import PoolSource
+from portico.pools.tally import Tally
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -13,6 +14,7 @@ class Endpoint:
 
     `method` picks the address in a container; `timeout` is in seconds, from the start of an input's execution
     to its response head. An ephemeral app's answers carry the user's traceback.
+    `tally` is where the outcomes of its requests are counted.
     """
 
     app_id: str
@@ -23,3 +25,4 @@ class Endpoint:
     timeout: float
     ephemeral: bool = False
     requires_proxy_auth: bool = False
+    tally: Tally = field(default_factory=Tally)

@@ -21,6 +21,7 @@ from portico.pools.clock import Clock, Timer
 from portico.pools.errors import PoolError, PoolStopped, StartFailed, StartTimeout
 from portico.pools.member import STOP_GRACE, Lease, Member, State
 from portico.pools.stats import PoolStats
+from portico.pools.tally import Tally
 from portico.pools.waiter import Queue, Waiter, WaitingRoom
 from portico.wire.container import ContainerExit, ContainerSpec
 from portico.wire.ids import new_id
@@ -35,8 +36,8 @@ class Pool:
 
     `make_spec` gives the specification of a new container for its id; it is asked for each start, so that
     changed secrets reach new containers. `parameters` are the values of a parametrized class; `input_ids` numbers
-    inputs across all pools of a server; `waiting_room` bounds those that wait, together with other pools' where it
-    is shared.
+    inputs across all pools of a server; `tally` counts starts for all pools of a function; `waiting_room` bounds
+    those that wait, together with other pools' where it is shared.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class Pool:
         input_ids: Callable[[], int] | None = None,
         on_exit: Callable[[Member, ContainerExit], None] | None = None,
         waiting_room: WaitingRoom | None = None,
+        tally: Tally | None = None,
         clock: Clock | None = None,
     ) -> None:
         self.function = function
@@ -59,6 +61,7 @@ class Pool:
         self._next_input = input_ids or itertools.count(1).__next__
         self._on_exit = on_exit
         self._waiting_room = waiting_room or WaitingRoom()
+        self._tally = tally or Tally()
         self._clock: Clock = clock or asyncio.get_running_loop()
         self._members: dict[str, Member] = {}
         self._ready: list[Member] = []
@@ -135,6 +138,8 @@ class Pool:
                 continue
             lease = self._grant(member)
             lease.cold_start = waiter.cold_start(member, self.now())
+            if lease.cold_start is not None:
+                self._tally.cold_start(lease.cold_start)
             waiter.future.set_result(lease)
 
     # -- scaling
@@ -185,6 +190,7 @@ class Pool:
         member = Member(new_id("ta"), self, self.scaling.max_inputs, self.function.name)
         self._members[member.id] = member
         self._live += 1
+        self._tally.starts += 1
         self._gone.clear()
         member.container = self._engine.start(self._make_spec(member.id), member)
 
@@ -238,6 +244,7 @@ class Pool:
         del self._members[member.id]
         if member.used:
             self._idle_since = max(self._idle_since, member.idle_since)
+        self._tally.failed_starts += before is State.STARTING
         if self._on_exit is not None:
             self._on_exit(member, exit)
         if not self._members:

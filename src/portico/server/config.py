@@ -74,6 +74,11 @@ def _rate(value: Any) -> float | None:
     return rate
 
 
+def _access_log(value: Any) -> str:
+    text = str(value)
+    return text if text in ("off", "-") else str(Path(text).expanduser().absolute())
+
+
 def _login_name() -> str:
     try:
         return getpass.getuser()
@@ -103,6 +108,7 @@ class ServerSettings(BaseSettings):
     trusted_proxy: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_networks)] = ()
     tls_cert: File | None = None
     tls_key: File | None = None
+    access_log: Annotated[str, BeforeValidator(_access_log)] = "off"
     # -- limits
     rate_burst: Count | None = None
     max_waiting: Count = 2000

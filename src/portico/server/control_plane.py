@@ -8,10 +8,13 @@ from pathlib import Path
 
 from portico.control.naming import Site
 from portico.control.proxy_tokens import ProxyGate
-from portico.control.runtime import Runtime
 from portico.control.service import Control
+from portico.gateway.gateway import Gateway
 from portico.images.base import ImageBuilder
+from portico.pools.tally import Tallies
 from portico.server.api_server import ApiServer, Listener
+from portico.server.live import LiveApps
+from portico.server.metrics import Metrics
 from portico.wire.api import ServerInfo
 from portico.wire.container import LogLine
 
@@ -26,19 +29,23 @@ class ControlPlane:
         site: Site,
         info: Callable[[], ServerInfo],
         builder: ImageBuilder,
-        runtime: Runtime,
         gate: ProxyGate,
+        gateway: Gateway,
+        apps: LiveApps,
+        tallies: Tallies,
         embedded: bool,
     ) -> None:
         self._embedded = embedded
+        release = version("portico")
         self._control = Control(
             state_dir=state_dir,
             site=site,
-            version=version("portico"),
+            version=release,
             info=info,
             builder=builder,
-            runtime=runtime,
+            runtime=apps,
             gate=gate,
+            meters=Metrics(version=release, gateway=gateway, apps=apps, tallies=tallies),
             embedded=embedded,
         )
         self.log: Callable[[LogLine], None] = self._control.log_sink

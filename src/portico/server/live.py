@@ -17,6 +17,7 @@ from portico.pools.errors import PoolError, StartFailed
 from portico.pools.family import MAX_POOLS, PoolFamily
 from portico.pools.member import STOP_GRACE, Member
 from portico.pools.pool import Pool
+from portico.pools.tally import Subject, Tallies, Tally
 from portico.pools.waiter import MAX_WAITING, WaitingRoom
 from portico.sandboxes.base import LogSink
 from portico.wire.api import ContainerInfo, ContainerState
@@ -51,6 +52,7 @@ class LiveApp:
         engine: Engine,
         input_ids: itertools.count[int],
         logs: LogSink,
+        tallies: Tallies,
         alone: Collection[str] = (),
         max_pools: int = MAX_POOLS,
         max_waiting: int = MAX_WAITING,
@@ -63,6 +65,7 @@ class LiveApp:
         self._engine = engine
         self._input_ids = input_ids
         self._logs = logs
+        self._tallies = tallies
         self.families = {
             f.name: self._family(_single(f) if f.name in alone else f)
             for f in version.manifest.functions
@@ -80,9 +83,18 @@ class LiveApp:
                 input_ids=self._input_ids.__next__,
                 on_exit=self._log_exit,
                 waiting_room=room,
+                tally=self._tally(function.name),
             )
 
         return PoolFamily(function, make_pool, max_pools=self._max_pools)
+
+    def subject(self, name: str) -> Subject:
+        """Whose numbers those of the function or method `name` are."""
+        version = self.version
+        return Subject(version.environment_name, version.name, name, version.ephemeral)
+
+    def _tally(self, name: str) -> Tally:
+        return self._tallies.of(self.subject(name))
 
     def container_spec(
         self, function: FunctionSpec, container_id: str, values: Mapping[str, ParameterValue]
@@ -123,7 +135,14 @@ class LiveApp:
             timeout=function.timeout,
             ephemeral=self.version.ephemeral,
             requires_proxy_auth=method.web is not None and method.web.requires_proxy_auth,
+            tally=self._tally(function.public_name(method)),
         )
+
+    @property
+    def subjects(self) -> frozenset[Subject]:
+        """Everything of which numbers are kept: functions, classes and their web methods."""
+        names = {*self.families, *self.endpoints()}
+        return frozenset(self.subject(name) for name in names)
 
     def warm(self) -> None:
         """Let the engine prepare the images, so that the first request waits less."""
@@ -171,9 +190,11 @@ class LiveApps:
         routes: Routes,
         logs: LogSink,
         *,
+        tallies: Tallies | None = None,
         max_pools: int = MAX_POOLS,
         max_waiting: int = MAX_WAITING,
     ) -> None:
+        self._tallies = tallies or Tallies()
         self._bounds = {"max_pools": max_pools, "max_waiting": max_waiting}
         self._engine = engine
         self._routes = routes
@@ -189,7 +210,15 @@ class LiveApps:
         old = self._apps.get(version.app_id)
         functions = version.manifest.functions
         alone = [f.name for f in functions if await self._engine.only_one(f)]
-        new = LiveApp(version, self._engine, self._input_ids, self._logs, alone, **self._bounds)
+        new = LiveApp(
+            version,
+            self._engine,
+            self._input_ids,
+            self._logs,
+            self._tallies,
+            alone,
+            **self._bounds,
+        )
         new.warm()
         if old is not None:
             await self._prepare(new, old)
@@ -206,6 +235,7 @@ class LiveApps:
             {port: endpoints[name] for name, port in version.ports.items()},
         )
         self._apps[version.app_id] = new
+        self._tallies.running(version.app_id, new.subjects)
         if old is not None:
             self._replace(old, new)
 
@@ -244,6 +274,7 @@ class LiveApps:
         """See `Runtime.deactivate`."""
         app = self._apps.pop(app_id, None)
         self._routes.withdraw(app_id)
+        self._tallies.running(app_id, frozenset())
         if app is None:
             return
         grace = EPHEMERAL_GRACE if app.version.ephemeral else STOP_GRACE
@@ -258,12 +289,12 @@ class LiveApps:
         """End every app."""
         for app_id in tuple(self._apps):
             self._routes.withdraw(app_id)
-        live, leaving = self._live, tuple(self._replaced.values())
+        live, leaving = self.live, tuple(self._replaced.values())
         self._apps = {}
         await asyncio.gather(*(app.stop(grace) for app in live), *leaving)
 
     @property
-    def _live(self) -> tuple[LiveApp, ...]:
+    def live(self) -> tuple[LiveApp, ...]:
         """Versions with containers: the replaced ones too, while theirs end."""
         return (*self._replaced, *self._apps.values())
 
@@ -285,7 +316,7 @@ class LiveApps:
                 pid=member.pid,
                 environment=app.version.environment_name,
             )
-            for app in self._live
+            for app in self.live
             if app_id is None or app.version.app_id == app_id
             for pool in app.pools
             for member in pool.members
@@ -293,7 +324,7 @@ class LiveApps:
 
     def stop_container(self, container_id: str) -> bool:
         """See `Runtime.stop_container`."""
-        return any(pool.stop_container(container_id) for app in self._live for pool in app.pools)
+        return any(pool.stop_container(container_id) for app in self.live for pool in app.pools)
 
     # -- calls
 

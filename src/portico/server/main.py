@@ -29,6 +29,7 @@ async def _run(settings: ServerSettings) -> int:
     asked_to_stop = asyncio.Event()
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, asked_to_stop.set)
+    _mind_hangups(loop, asked_to_stop)
     server = Server(settings)
     await server.start()
     try:
@@ -42,6 +43,17 @@ async def _run(settings: ServerSettings) -> int:
     finally:
         await server.stop()
     return 0
+
+
+def _mind_hangups(loop: asyncio.AbstractEventLoop, asked_to_stop: asyncio.Event) -> None:
+    """A terminal that goes takes its server along, in good order. Elsewhere SIGHUP is no reason to end.
+
+    There it comes from what rotates logs or renews certificates, and the server sees by itself what has changed.
+    """
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # nohup
+        return
+    in_terminal = sys.stdin is not None and sys.stdin.isatty()
+    loop.add_signal_handler(signal.SIGHUP, asked_to_stop.set if in_terminal else lambda: None)
 
 
 def _sentence(error: Exception) -> str:

@@ -10,6 +10,7 @@ import logging
 import os
 import socket
 import ssl
+import sys
 import time
 from collections.abc import Iterable
 from importlib.metadata import version
@@ -21,8 +22,11 @@ from portico.engines.local import LocalEngine
 from portico.gateway.auth import ProxyTokens
 from portico.gateway.forwarding import Forwarding
 from portico.gateway.gateway import Gateway
+from portico.gateway.ledger import Ledger
 from portico.gateway.limits import Limits, TokenBucket
+from portico.gateway.log_writer import LogWriter
 from portico.images.builder import UvBuilder
+from portico.pools.tally import Tallies
 from portico.sandboxes.process import ProcessSandbox
 from portico.server import descriptors
 from portico.server.certificates import certificate_of
@@ -46,6 +50,7 @@ CLEAR_TEXT = (
 EMBEDDED_GRACE = 3.0  # seconds that running inputs have when the server of a CLI process ends
 GRACE = 30.0
 API_BACKLOG = 512
+STDOUT, STDERR = 1, 2
 
 
 class Server:
@@ -84,13 +89,16 @@ class Server:
             self._state.lock()
             self._cleanup.callback(self._state.unlock)
         tls = self._tls()
-        gateway = self._gateway(loop, limits(settings, shares))
+        gateway = self._gateway(loop, limits(settings, shares), self._access_log())
         web_port = await gateway.listen(settings.web.host, settings.web.port, tls)
         self.web_url = _url(settings.web, web_port, tls)
         listeners = self._bind_api(tls)
 
         self._engine = LocalEngine(ProcessSandbox(self._state.run, self._log))
-        apps = LiveApps(self._engine, gateway, self._log, max_waiting=settings.max_waiting)
+        tallies = Tallies()
+        apps = LiveApps(
+            self._engine, gateway, self._log, tallies=tallies, max_waiting=settings.max_waiting
+        )
         self._images = UvBuilder(self._state.images, blobs=self._blob)
         # Taken down from the last line to the first: no new requests, no containers, then the books.
         down = self._cleanup.push_async_callback
@@ -100,7 +108,7 @@ class Server:
         down(apps.close, self._grace)
         down(gateway.close, self._grace)
         self.can_warm.set()
-        self._plane = await self._make_plane(apps, web_port)
+        self._plane = await self._make_plane(gateway, apps, tallies, web_port)
         self.token = await self._plane.start(listeners)
         down(self._plane.end_streams)
         self._leave_record()
@@ -138,7 +146,9 @@ class Server:
             self.local_url = f"http://127.0.0.1:{listeners[1][0].getsockname()[1]}"
         return listeners
 
-    async def _make_plane(self, apps: LiveApps, web_port: int) -> ControlPlane:
+    async def _make_plane(
+        self, gateway: Gateway, apps: LiveApps, tallies: Tallies, web_port: int
+    ) -> ControlPlane:
         # FastAPI and SQLAlchemy take most of a start: imported beside the loop, so that zygotes boot meanwhile.
         module = await asyncio.to_thread(importlib.import_module, "portico.server.control_plane")
         plane: ControlPlane = module.ControlPlane(
@@ -151,8 +161,10 @@ class Server:
             ),
             info=self._info,
             builder=self._images,
-            runtime=apps,
             gate=self._proxy_tokens,
+            gateway=gateway,
+            apps=apps,
+            tallies=tallies,
             embedded=self._embedded,
         )
         return plane
@@ -176,14 +188,35 @@ class Server:
             if environment is not None:
                 self._engine.warm(environment)
 
-    def _gateway(self, loop: asyncio.AbstractEventLoop, limits: Limits) -> Gateway:
+    def _access_log(self) -> LogWriter | None:
+        """The access log, open; None where there is to be none. Raises OSError."""
+        where = self._settings.access_log
+        if where == "off":
+            return None
+        # The stdout of a program that a server is embedded in is the program's.
+        standard = STDERR if self._embedded else STDOUT
+        log = LogWriter(standard if where == "-" else Path(where), complain=_complain)
+        try:
+            log.open()
+        except OSError as error:
+            raise OSError(
+                error.errno, f"cannot write the access log {where}: {error.strerror}"
+            ) from None
+        self._cleanup.push_async_callback(asyncio.to_thread, log.close)
+        return log
+
+    def _gateway(
+        self, loop: asyncio.AbstractEventLoop, limits: Limits, log: LogWriter | None
+    ) -> Gateway:
         settings = self._settings
+        forwarding = Forwarding(settings.trusted_proxy)
         return Gateway(
             loop,
             limits=limits,
-            forwarding=Forwarding(settings.trusted_proxy),
+            forwarding=forwarding,
             bucket=TokenBucket(settings.rate_limit, settings.rate_burst or 1, loop.time),
             proxy_tokens=self._proxy_tokens,
+            ledger=Ledger(log, forwarding.client),
         )
 
     def _leave_record(self) -> None:
@@ -215,6 +248,10 @@ class Server:
             state_dir=str(self._state.root),
             started_at=self._started_at,
         )
+
+
+def _complain(message: str) -> None:
+    print(message, file=sys.stderr, flush=True)
 
 
 def _bind(address: HostPort) -> socket.socket:

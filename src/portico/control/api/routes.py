@@ -19,6 +19,7 @@ from portico.control.calls import Calls
 from portico.control.catalog import Catalog
 from portico.control.errors import NotFoundError
 from portico.control.logs import Logs
+from portico.control.meters import Meters
 from portico.control.proxy_tokens import ProxyTokens
 from portico.control.runtime import Runtime
 from portico.control.secrets import Secrets
@@ -73,12 +74,14 @@ class Services:
     blobs: Blobs
     logs: Logs
     runtime: Runtime
+    meters: Meters
     info: Callable[[], ServerInfo]
 
 
 def all_routes(services: Services, schemas: Schemas) -> list[APIRouter]:
-    """Every route under ``/v1``, by subject."""
+    """Every route but the open ones, by subject."""
     return [
+        _metrics(services),
         _server(services, schemas),
         _apps(services, schemas),
         _containers(services, schemas),
@@ -87,6 +90,19 @@ def all_routes(services: Services, schemas: Schemas) -> list[APIRouter]:
         _proxy_tokens(services, schemas),
         _calls(services, schemas),
     ]
+
+
+def _metrics(services: Services) -> APIRouter:
+    routes = APIRouter(tags=["server"])
+    text: dict[str, Any] = {"content": {"text/plain": {}, "application/openmetrics-text": {}}}
+
+    @routes.get("/metrics", response_class=Response, responses={200: text})
+    async def metrics(request: Request) -> Response:
+        """The server's numbers for Prometheus, as text or as OpenMetrics."""
+        body, media_type = await services.meters.exposition(request.headers.get("accept", ""))
+        return Response(body, headers={"content-type": media_type})
+
+    return routes
 
 
 def _server(services: Services, schemas: Schemas) -> APIRouter:
