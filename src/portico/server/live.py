@@ -59,7 +59,6 @@ class LiveApp:
         self.version = version
         self.alone = alone
         self._max_pools = max_pools
-        self._max_waiting = max_waiting
         self._engine = engine
         self._input_ids = input_ids
         self._logs = logs
@@ -80,6 +79,7 @@ class LiveApp:
                 input_ids=self._input_ids.__next__,
                 on_exit=self._log_exit,
                 waiting_room=room,
+                on_overrun=self._log_overrun,
             )
 
         return PoolFamily(function, make_pool, max_pools=self._max_pools)
@@ -148,8 +148,17 @@ class LiveApp:
             await pool.gone()
 
     def _log_exit(self, member: Member, exit: ContainerExit) -> None:
-        if exit.status == 0:
-            return
+        if exit.status != 0:
+            self._log(member, f"container {exit.reason}")
+
+    def _log_overrun(self, member: Member) -> None:
+        self._log(
+            member,
+            "container is replaced: an input went on after its time was up and it was cancelled. Code that blocks "
+            "cannot be interrupted: bound what it waits for, or give the function a longer timeout",
+        )
+
+    def _log(self, member: Member, text: str) -> None:
         self._logs(
             LogLine(
                 time=time.time(),
@@ -157,7 +166,7 @@ class LiveApp:
                 container_id=member.id,
                 function=member.function,
                 stream="system",
-                text=f"container {exit.reason}",
+                text=text,
             )
         )
 
@@ -332,7 +341,7 @@ class LiveApps:
             async with asyncio.timeout(timeout):
                 answer = await outcome
         except TimeoutError:
-            lease.cancel()
+            lease.cancel(patience=0.0)
             raise ActivationError(
                 f"the call took longer than its timeout of {timeout:g} s"
             ) from None
