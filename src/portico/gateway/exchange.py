@@ -23,7 +23,8 @@ from portico.pools.member import Lease
 from portico.pools.pool import Pool
 from portico.wire.container import Address
 
-MAX_ATTEMPTS = 3  # containers tried for one request, where trying again is safe
+MAX_ATTEMPTS = 8  # containers that one request is offered to; all but two of them did not take it
+MAX_EXECUTIONS = 2  # that may have begun, of a request that may be repeated
 NEVER = float("inf")
 
 
@@ -35,6 +36,7 @@ class Exchange:
         "_attempts",
         "_body",
         "_client",
+        "_executions",
         "_input_ended",
         "_lease",
         "_over",
@@ -68,6 +70,7 @@ class Exchange:
         self._address: Address | None = None
         self._upstream: UpstreamConnection | None = None
         self._attempts = 0
+        self._executions = 0
         self._body = RequestBody(head, services.limits) if head.has_body else None
         self._response = ResponseWriter(head)
         self._input_ended = False
@@ -146,10 +149,10 @@ class Exchange:
             self._refuse(Refusal(404, "the app's new version has no such web function"))
             return
         # A further attempt dials: what one idle connection died of may be ahead of the others.
-        connection = self._services.dialer.take(address) if self._attempts == 1 else None
-        if connection is not None:
-            self._attach(connection)
-        else:
+        connection = None
+        if self._attempts == 1:
+            connection = self._services.dialer.take(address, self.method)
+        if connection is None or not self._attach(connection):
             self.deadline = self._services.loop.time() + self.endpoint.timeout
             self._task = self._services.spawn(self._dial(address, lease))
 
@@ -165,30 +168,42 @@ class Exchange:
             self._refuse(Refusal(503, f"no connection to the container: {error}", retry_after=1))
             return
         self._task = None
-        self._attach(connection)
+        if not self._attach(connection):
+            self._lease = None
+            lease.never_began()
+            self._try_elsewhere("the container closed the connection")
 
-    def _attach(self, connection: UpstreamConnection) -> None:
+    def _attach(self, connection: UpstreamConnection) -> bool:
+        """Send the request; False where the container hung up before it had taken a byte of it."""
         endpoint, lease, address = self.endpoint, self._lease, self._address
         assert endpoint is not None
         assert lease is not None
         assert address is not None
-        connection.receiver = self
-        self._upstream = connection
-        self.deadline = self._services.loop.time() + endpoint.timeout
         head = self.head.encode(
             lease.input_id if address.reports_end else None,
             self._services.forwarding_lines(self.head, self._client.peer),
             keep_credentials=not endpoint.requires_proxy_auth,
         )
-        connection.write(head if self._body is None else head + self._body.take())
+        body = b"" if self._body is None else self._body.take()
+        connection.write(head + body if body else head)
+        if connection.closing:  # at a first write that failed, of which therefore nothing was sent
+            if self._body is not None:
+                self._body.put_back(body)
+            return False
+        connection.receiver = self
+        self._upstream = connection
+        self._executions += 1
+        self.deadline = self._services.loop.time() + endpoint.timeout
         if not self._client.writable:
             connection.pause_reading()
         if self._body is not None:
             self._client.update_reading()
+        return True
 
     def _try_elsewhere(self, reason: str) -> None:
         """The request reached no handler, or may be repeated: another container, or 502."""
         assert self.endpoint is not None
+        self.deadline = NEVER  # the wait for a container has its own
         if self._attempts >= MAX_ATTEMPTS:
             self._refuse(Refusal(502, reason))
             return
@@ -277,7 +292,7 @@ class Exchange:
             self._client.cut()
             return
         self._end_lease()
-        if self._attempts > 1 or not self._repeatable():
+        if self._executions >= MAX_EXECUTIONS or not self._repeatable():
             self._refuse(Refusal(502, reason))
             return
         self._try_elsewhere(reason)
@@ -315,15 +330,16 @@ class Exchange:
         if lease is not None:
             lease.finish(ended=self._input_ended)
         if upstream is not None:
-            upstream.release(reusable=self.request_complete)
+            sent = self.request_complete and (self._body is None or upstream.flushed)
+            upstream.release(reusable=sent)
         self._client.exchange_over(self.keep_alive and self.request_complete)
 
     def _refuse(self, refusal: Refusal) -> None:
         """The gateway answers by itself, or cuts a response that has begun."""
         if self._over:
             return
-        self._finish()
         self._release_container()
+        self._finish()
         if self._response.begun or self._response.pieces:
             self._client.cut()
             return
@@ -351,8 +367,8 @@ class Exchange:
         """The client is gone."""
         if self._over:
             return
-        self._finish()
         self._release_container()
+        self._finish()
 
     def _release_container(self) -> None:
         if self._task is not None and self._task is not asyncio.current_task():
@@ -367,4 +383,4 @@ class Exchange:
     def _end_lease(self) -> None:
         lease, self._lease = self._lease, None
         if lease is not None:
-            lease.cancel()
+            lease.cancel(patience=max(0.0, self.deadline - self._services.loop.time()))

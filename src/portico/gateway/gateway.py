@@ -158,6 +158,7 @@ class Gateway:
         for connection in tuple(self._connections):
             connection.look_at_clock(now)
         self._look_for_hangups()
+        self.dialer.tick()
         self._sweeper = self.loop.call_later(SWEEP, self._sweep)
 
     def _look_for_hangups(self) -> None:
