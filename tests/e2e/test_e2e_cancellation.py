@@ -196,7 +196,7 @@ SCRIPT = """
                     note(name, "told")
 
         serving = http.server.ThreadingHTTPServer(("0.0.0.0", 8000), Handler)
-        threading.Thread(target=serving.serve_forever).start()
+        threading.Thread(target=serving.serve_forever, daemon=True).start()
 """
 
 
