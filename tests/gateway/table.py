@@ -116,8 +116,8 @@ class Upstreams(Dialer):
         super().__init__(None)
         self.made: list[tuple[UpstreamConnection, Transport]] = []
 
-    def take(self, address: Address) -> UpstreamConnection:
-        idle = super().take(address)
+    def take(self, address: Address, method: bytes) -> UpstreamConnection:
+        idle = super().take(address, method)
         if idle is not None:
             return idle
         transport = Transport()

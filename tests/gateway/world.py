@@ -186,7 +186,6 @@ class World:
         burst: float = 10,
         trusted=(),
         timeout: float = 60,
-        startup_timeout: float = 300,
         reports_end: bool = True,
         auth: bool = False,
         ephemeral: bool = False,

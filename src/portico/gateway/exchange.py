@@ -330,7 +330,7 @@ class Exchange:
         if lease is not None:
             lease.finish(ended=self._input_ended)
         if upstream is not None:
-            sent = self.request_complete and (self._body is None or upstream.flushed)
+            sent = self.request_complete and (self._body is None or not upstream.unsent())
             upstream.release(reusable=sent)
         self._client.exchange_over(self.keep_alive and self.request_complete)
 

@@ -89,11 +89,6 @@ class FlowControlledProtocol:
         """Whether the connection is closed or about to be."""
         return self.transport.is_closing()
 
-    @property
-    def flushed(self) -> bool:
-        """Whether everything that was written has left."""
-        return not self.transport.get_write_buffer_size()
-
     def write(self, data: bytes) -> None:
         """Send, or buffer to send."""
         if not self.transport.is_closing():

@@ -59,6 +59,7 @@ class LiveApp:
         self.version = version
         self.alone = alone
         self._max_pools = max_pools
+        self._max_waiting = max_waiting
         self._engine = engine
         self._input_ids = input_ids
         self._logs = logs
