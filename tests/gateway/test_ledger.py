@@ -319,7 +319,7 @@ def test_connections_to_containers_are_idle_or_busy_and_none_is_left():
             await client.response()
             assert (dialer.open, dialer.idle) == (1, 1)
             world.handler = silent
-            world.gateway.dialer.take(world.pool.members[0].addresses[""]).close()
+            world.gateway.dialer.take(world.pool.members[0].addresses[""], b"GET").close()
             client.send(GET)
             async with asyncio.timeout(DEADLINE):
                 while len(world.requests) < 2:

@@ -152,7 +152,7 @@ def test_handshake_that_a_retired_container_accepts_is_closed_at_once():
             async with asyncio.timeout(DEADLINE):
                 while not world.pool.stats.running:
                     await asyncio.sleep(0.001)
-            world.pool.members[0].drain()
+            world.pool.members[0].drain(60)
             accepted.set()
             assert (await (await opening).event()).code == 1012
 

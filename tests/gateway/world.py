@@ -52,9 +52,10 @@ class Connection:
         event = await self.event()
         if not isinstance(event, h11.Request):
             return None
-        name, value = event.headers[0]
-        assert name == INPUT_HEADER
-        self.input_id = int(value)
+        if self.container.world.reports_end:
+            name, value = event.headers[0]
+            assert name == INPUT_HEADER
+            self.input_id = int(value)
         self.container.world.requests.append(event)
         return event
 
@@ -108,13 +109,15 @@ class Container:
         world.own(self._start())
 
     async def _start(self) -> None:
+        await self.world.may_start.wait()
         failure = self.world.failure
         if failure is not None:
             self.dead = True
             self.listener.exited(ContainerExit(status=1, failure=failure))
             return
         self.server = await asyncio.start_unix_server(self._serve, self.path)
-        self.listener.ready(Ready(addresses={"": Address(path=self.path)}))
+        address = Address(path=self.path, reports_end=self.world.reports_end)
+        self.listener.ready(Ready(addresses={"": address}))
 
     async def _serve(self, reader, writer) -> None:
         self.writers.add(writer)
@@ -183,6 +186,7 @@ class World:
         burst: float = 10,
         trusted=(),
         timeout: float = 60,
+        reports_end: bool = True,
         auth: bool = False,
         ephemeral: bool = False,
         parameters: Sequence[ParameterSpec] = (),
@@ -209,6 +213,9 @@ class World:
         self.cancelled: asyncio.Queue[int] = asyncio.Queue()
         self.containers: list[Container] = []
         self.failure = None
+        self.reports_end = reports_end
+        self.may_start = asyncio.Event()
+        self.may_start.set()
         self.proxy_tokens = ProxyTokens()
         self._tasks: set[asyncio.Task[None]] = set()
 

@@ -10,7 +10,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from pools.fakes import FakeClock, FakeEngine, function, spec
 from portico.pools.errors import PoolStopped, QueueFull, StartFailed, StartTimeout
-from portico.pools.member import Lease
+from portico.pools.member import Lease, Member
+from portico.pools.overtime import GRACE, INTERVAL
 from portico.pools.pool import Pool
 from portico.pools.waiter import WaitingRoom
 from portico.wire.manifest import Scaling
@@ -21,12 +22,14 @@ class World:
         self.clock = FakeClock()
         self.engine = FakeEngine()
         self.room = WaitingRoom(max_waiting)
+        self.overrun: list[Member] = []
         self.pool = Pool(
             function(scaling, **fields),
             self.engine,
             spec,
             clock=self.clock,
             waiting_room=self.room,
+            on_overrun=self.overrun.append,
         )
 
     @property
@@ -524,6 +527,22 @@ class PoolMachine(RuleBasedStateMachine):
         lease.member.ended((lease.input_id, lease.input_id))
         self.settle()
 
+    @precondition(lambda self: self.leases)
+    @rule(data=st.data(), patience=st.sampled_from([None, 0.0, 3.0]))
+    def go_on_behind_the_exchange(self, data: st.DataObject, patience: float | None) -> None:
+        lease = data.draw(st.sampled_from(self.leases))
+        if patience is None:
+            lease.finish()
+        else:
+            lease.cancel(patience)
+        self.settle()
+
+    @precondition(lambda self: self.world.pool.members)
+    @rule(data=st.data())
+    def stop_container(self, data: st.DataObject) -> None:
+        self.world.pool.stop_container(data.draw(st.sampled_from(self.world.pool.members)).id)
+        self.settle()
+
     @rule(data=st.data(), what=st.sampled_from(["become_ready", "die", "fail"]))
     def container(self, data: st.DataObject, what: str) -> None:
         self._some_container(data, what)
@@ -547,6 +566,9 @@ class PoolMachine(RuleBasedStateMachine):
         assert stats.running == sum(len(m.leases) for m in self.world.pool.members)
         assert stats.starting + stats.ready <= 3
         assert all(len(m.leases) <= 2 for m in self.world.pool.members)
+        assert len(self.world.pool.members) <= 3
+        late = self.world.clock.now - GRACE - INTERVAL
+        assert not any(x.member.live for x in self.leases if x.due <= late)
         if stats.waiting:
             assert not any(m.free > 0 for m in self.world.pool.members)
 

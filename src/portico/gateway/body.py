@@ -52,6 +52,11 @@ class RequestBody:
         self.waiting = 0
         return data
 
+    def put_back(self, data: bytes) -> None:
+        """What was taken last could not be sent: it waits again."""
+        self._pieces.insert(0, data)
+        self.waiting += len(data)
+
     def forget(self) -> None:
         """There will be no second try."""
         self._kept = None

@@ -27,7 +27,8 @@ from portico.pools.member import Lease
 from portico.pools.pool import Pool
 from portico.wire.container import Address
 
-MAX_ATTEMPTS = 3  # containers tried for one request, where trying again is safe
+MAX_ATTEMPTS = 8  # containers that one request is offered to; all but two of them did not take it
+MAX_EXECUTIONS = 2  # that may have begun, of a request that may be repeated
 NEVER = float("inf")
 
 
@@ -39,6 +40,7 @@ class Exchange:
         "_attempts",
         "_body",
         "_client",
+        "_executions",
         "_input_ended",
         "_lease",
         "_over",
@@ -74,6 +76,7 @@ class Exchange:
         self._address: Address | None = None
         self._upstream: UpstreamConnection | None = None
         self._attempts = 0
+        self._executions = 0
         self._body = RequestBody(head, services.limits) if head.has_body else None
         self._response = ResponseWriter(head)
         self._input_ended = False
@@ -87,7 +90,9 @@ class Exchange:
             if self.refusal is not None:
                 raise self.refusal
             self.endpoint = self._services.admit(self.head, self._client.port)
-            self._check_length(self.head.content_length or 0)
+            limit = self._services.limits.request_body
+            if (self.head.content_length or 0) > limit:
+                raise too_large(limit)
             self._find_container(self.endpoint)
         except Refusal as refusal:
             self.endpoint = self.endpoint or refusal.endpoint
@@ -116,10 +121,6 @@ class Exchange:
         if self._upstream is None:
             return self._body is not None and self._body.waiting > HIGH_WATER
         return not self._upstream.writable
-
-    def _check_length(self, length: int) -> None:
-        if length > self._services.limits.request_body:
-            raise too_large(self._services.limits.request_body)
 
     # -- finding a container
 
@@ -153,10 +154,10 @@ class Exchange:
             self._refuse(Refusal(404, "the app's new version has no such web function"))
             return
         # A further attempt dials: what one idle connection died of may be ahead of the others.
-        connection = self._services.dialer.take(address) if self._attempts == 1 else None
-        if connection is not None:
-            self._attach(connection)
-        else:
+        connection = None
+        if self._attempts == 1:
+            connection = self._services.dialer.take(address, self.method)
+        if connection is None or not self._attach(connection):
             self.deadline = self._services.loop.time() + self.endpoint.timeout
             self._task = self._services.spawn(self._dial(address, lease))
 
@@ -172,30 +173,40 @@ class Exchange:
             self._refuse(Refusal(503, f"no connection to the container: {error}", retry_after=1))
             return
         self._task = None
-        self._attach(connection)
+        if not self._attach(connection):
+            self._lease = None
+            lease.never_began()
+            self._try_elsewhere("the container closed the connection")
 
-    def _attach(self, connection: UpstreamConnection) -> None:
+    def _attach(self, connection: UpstreamConnection) -> bool:
+        """Send the request; False where the container hung up before it had taken a byte of it."""
         endpoint, lease, address = self.endpoint, self._lease, self._address
-        assert endpoint is not None
-        assert lease is not None
-        assert address is not None
-        connection.receiver = self
-        self._upstream = connection
-        self.deadline = self._services.loop.time() + endpoint.timeout
+        assert endpoint is not None and lease is not None and address is not None  # noqa: PT018
         head = self.head.encode(
             lease.input_id if address.reports_end else None,
             self._services.forwarding_lines(self.head, self._client.peer),
             keep_credentials=not endpoint.requires_proxy_auth,
         )
-        connection.write(head if self._body is None else head + self._body.take())
+        body = b"" if self._body is None else self._body.take()
+        connection.write(head + body if body else head)
+        if connection.closing:  # at a first write that failed, of which therefore nothing was sent
+            if self._body is not None:
+                self._body.put_back(body)
+            return False
+        connection.receiver = self
+        self._upstream = connection
+        self._executions += 1
+        self.deadline = self._services.loop.time() + endpoint.timeout
         if not self._client.writable:
             connection.pause_reading()
         if self._body is not None:
             self._client.update_reading()
+        return True
 
     def _try_elsewhere(self, reason: str) -> None:
         """The request reached no handler, or may be repeated: another container, or 502."""
         assert self.endpoint is not None
+        self.deadline = NEVER  # the wait for a container has its own
         if self._attempts >= MAX_ATTEMPTS:
             self._refuse(Refusal(502, reason))
             return
@@ -247,9 +258,7 @@ class Exchange:
     def response_upgraded(self, head: ResponseHead, rest: bytes) -> None:
         """The container accepted a WebSocket."""
         upstream, lease, endpoint = self._upstream, self._lease, self.endpoint
-        assert upstream is not None
-        assert lease is not None
-        assert endpoint is not None
+        assert upstream is not None and lease is not None and endpoint is not None  # noqa: PT018
         if not self.head.websocket:
             self.upstream_lost("the container switched protocols unasked")
             upstream.receiver = None
@@ -287,7 +296,7 @@ class Exchange:
             self._end_lease()
             self._client.cut()
             return
-        if self._attempts > 1 or not self._repeatable():
+        if self._executions >= MAX_EXECUTIONS or not self._repeatable():
             self._refuse(Refusal(502, reason))
             return
         self._end_lease()
@@ -316,7 +325,6 @@ class Exchange:
     def _finish(self, outcome: str, status: int) -> None:
         """This exchange has its one outcome, whatever still comes; `status` is what the client was told."""
         self._over = True
-        self.deadline = NEVER
         self._services.ledger.enter(self, outcome, status)
 
     def _complete(self) -> None:
@@ -327,7 +335,8 @@ class Exchange:
         if lease is not None:
             lease.finish(ended=self._input_ended)
         if upstream is not None:
-            upstream.release(reusable=self.request_complete)
+            sent = self.request_complete and (self._body is None or not upstream.unsent())
+            upstream.release(reusable=sent)
         self._client.exchange_over(self.keep_alive and self.request_complete)
 
     def _refuse(self, refusal: Refusal) -> None:
@@ -358,9 +367,9 @@ class Exchange:
 
     def expire(self) -> None:
         """The deadline has passed."""
-        seconds = self.endpoint.timeout if self.endpoint is not None else 0
-        reason = f"the function did not answer within its timeout of {seconds:g} s"
-        self._refuse(Refusal(504, reason))
+        assert self.endpoint is not None
+        seconds = f"{self.endpoint.timeout:g} s"
+        self._refuse(Refusal(504, f"the function did not answer within its timeout of {seconds}"))
 
     def abandon(self, outcome: str = ABORTED) -> None:
         """The client is gone, or is to get no answer."""
@@ -382,7 +391,7 @@ class Exchange:
     def _end_lease(self) -> None:
         lease, self._lease = self._lease, None
         if lease is not None:
-            lease.cancel()
+            lease.cancel(patience=max(0.0, self.deadline - self._services.loop.time()))
 
     def facts(self) -> Facts:
         """What the access log wants to know besides."""

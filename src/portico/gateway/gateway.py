@@ -172,6 +172,7 @@ class Gateway:
         if self._sweeper is not None:
             self.lag.add(max(0.0, monotonic() - self._sweep_due))
         if not self._unseen:
+            self.dialer.tick()
             self._unseen = list(self._connections)
             self._pause = SWEEP / max(1, math.ceil(len(self._unseen) / SLICE))
         seen = self._unseen[-SLICE:]

@@ -7,12 +7,19 @@ import contextlib
 import errno
 import math
 import os
+import select
 from typing import Protocol, cast
 
 import httptools
 
 from portico.gateway.flow import FlowControlledProtocol
-from portico.gateway.head import NOT_RESPONSE_TRAILERS, Header, HeadError, ResponseHead
+from portico.gateway.head import (
+    IDEMPOTENT,
+    NOT_RESPONSE_TRAILERS,
+    Header,
+    HeadError,
+    ResponseHead,
+)
 from portico.wire.container import Address
 
 BACKLOG_PAUSE = 0.02  # seconds until a full backlog is tried again
@@ -83,6 +90,7 @@ class UpstreamConnection(FlowControlledProtocol):
         "_parser",
         "_reason",
         "_unfinished",
+        "kept_at",
         "key",
         "receiver",
         "tunnel",
@@ -92,6 +100,8 @@ class UpstreamConnection(FlowControlledProtocol):
         super().__init__()
         self._dialer = dialer
         self.key = key
+        self.kept_at = 0
+        """The dialer's tick at which it was last kept."""
         self.receiver: ResponseReceiver | None = None
         self.tunnel: ByteReceiver | None = None
         self._parser = httptools.HttpResponseParser(self)
@@ -259,6 +269,12 @@ class UpstreamConnection(FlowControlledProtocol):
 
     # -- the exchange's side
 
+    def readable(self) -> bool:
+        """Whether something came, or the end: of an idle connection nothing good."""
+        poll = select.poll()
+        poll.register(self.fileno(), select.POLLIN)
+        return bool(poll.poll(0))
+
     def release(self, reusable: bool) -> None:
         """The exchange is over: keep the connection for the next one, or close it."""
         self.receiver = None
@@ -280,15 +296,33 @@ class Dialer:
         self.open = 0
         """Connections there are, idle ones included."""
         self._idle: dict[str, list[UpstreamConnection]] = {}
+        self._ticks = 0
 
-    def take(self, address: Address) -> UpstreamConnection | None:
-        """An idle connection to `address`, if there is one."""
+    def take(self, address: Address, method: bytes) -> UpstreamConnection | None:
+        """An idle connection to `address` for a request with `method`, if there is one.
+
+        A server may close an idle connection at any moment. Where it could do so with a request on its way, which
+        nobody may send again, such a connection is not used.
+        """
         idle = self._idle.get(_key(address))
         while idle:
             connection = idle.pop()
-            if not connection.closing:
+            if connection.closing:
+                continue
+            # A container that reports ends keeps its connections; where it died, a unix socket takes no byte.
+            if address.reports_end and address.path is not None:
                 return connection
+            if method in IDEMPOTENT or self._surely_open(connection):
+                return connection
+            connection.close()
         return None
+
+    def _surely_open(self, connection: UpstreamConnection) -> bool:
+        return self._ticks - connection.kept_at < 2 and not connection.readable()
+
+    def tick(self) -> None:
+        """Some time has passed: a clock that costs nothing to read, for connections kept for two ticks are old."""
+        self._ticks += 1
 
     async def dial(self, address: Address) -> UpstreamConnection:
         """A new connection to `address`. Raises OSError.
@@ -333,6 +367,7 @@ class Dialer:
 
     def keep(self, connection: UpstreamConnection) -> None:
         """Take a connection back."""
+        connection.kept_at = self._ticks
         idle = self._idle.setdefault(connection.key, [])
         if len(idle) < MAX_IDLE:
             idle.append(connection)

@@ -13,6 +13,7 @@ from portico.pools.clock import Timer
 from portico.wire.container import Address, Call, CallResult, ContainerExit, Ready
 
 STOP_GRACE = 30.0  # seconds from SIGTERM to SIGKILL (SPEC §7)
+SHORT_LIFE = 10.0  # seconds; a container that dies sooner, and was never used, is a failed start
 MAX_RESERVE = 10.0  # seconds of a grace that are for the container, whatever its inputs do
 
 
@@ -29,6 +30,9 @@ class State(enum.Enum):
 class MemberOwner(Protocol):
     """Told about changes that matter to the pool as a whole."""
 
+    timeout: float
+    """Seconds that an input may take."""
+
     def now(self) -> float:
         """The pool's clock, in seconds."""
 
@@ -37,6 +41,9 @@ class MemberOwner(Protocol):
 
     def member_ready(self, member: Member) -> None:
         """`member` has slots to give."""
+
+    def exchange_over(self) -> float:
+        """An input's exchange is over, and the input perhaps not. Returns the time."""
 
     def slots_freed(self, member: Member, count: int) -> None:
         """`count` inputs of `member` have ended."""
@@ -61,6 +68,7 @@ class Lease:
     __slots__ = (
         "_reports_end",
         "cold_start",
+        "due",
         "finished_at",
         "input_id",
         "member",
@@ -80,6 +88,9 @@ class Lease:
         self.on_lost: Callable[[str], None] | None = None
         """Called with the reason when the container ends before the input has."""
         self.finished_at: float | None = None
+        """When the exchange was over, on the pool's clock."""
+        self.due = math.inf
+        """When the input has to have ended, once its exchange is over."""
         self._reports_end = True
 
     @property
@@ -98,22 +109,37 @@ class Lease:
         """The exchange is over.
 
         The slot is free where the handler is known to have `ended`, or where the container would not report
-        it; else the container does, any moment now.
+        it; else the container does, any moment now, or when what goes on behind the answer is done.
         """
         if ended or not self._reports_end:
             self.member.ended((self.input_id,))
         else:
-            self.finished_at = self.member.owner.now()
+            self._go_on(self.member.owner.timeout)
 
     def call(self, call_id: str, method: str, payload: bytes) -> None:
         """Run a function call as this input; `on_result` or `on_lost` follows."""
         self.member.call(Call(input=self.input_id, call_id=call_id, method=method, payload=payload))
 
-    def cancel(self) -> None:
-        """The client is gone, or its time is up: the handler is told, and ends the lease when it has ended."""
-        self.finish()
+    def cancel(self, patience: float | None = None) -> None:
+        """The client is gone, or its time is up: the handler is told, and ends the lease when it has ended.
+
+        It has `patience` seconds for that: what is left of its time, `timeout` where that is not known.
+        """
+        self._go_on(self.member.owner.timeout if patience is None else patience)
         if self._reports_end:
             self.member.cancel((self.input_id,))
+        else:
+            self.member.ended((self.input_id,))
+
+    def _go_on(self, patience: float) -> None:
+        now = self.member.owner.exchange_over()
+        if self.finished_at is None:
+            self.finished_at = now
+        self.due = min(self.due, now + patience)
+
+    def never_began(self) -> None:
+        """No container has seen anything of the input."""
+        self.member.ended((self.input_id,))
 
     def container_unreachable(self) -> None:
         """The container does not accept connections: it gets no further inputs and is ended.
@@ -121,7 +147,7 @@ class Lease:
         This one never began there, so it does not count as running while the container ends.
         """
         self.member.condemn()
-        self.member.ended((self.input_id,))
+        self.never_began()
 
 
 class Member:
@@ -143,7 +169,9 @@ class Member:
         self.timings: dict[str, float] = {}
         self.leases: dict[int, Lease] = {}
         self.container: Container | None = None
-        self._last_call: Timer | None = None  # when a stop that waits for inputs waits no longer
+        self.overrun = False
+        """Whether it has an input that did not end in its time."""
+        self._last_call: Timer | None = None  # when a drain or a stop waits for inputs no longer
         self._kill_at = math.inf
 
     @property
@@ -155,6 +183,11 @@ class Member:
     def pid(self) -> int | None:
         """Process id of the container's leader, once known."""
         return self.container.pid if self.container is not None else None
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether an input runs here whose exchange is over."""
+        return any(lease.finished_at is not None for lease in self.leases.values())
 
     @property
     def live(self) -> bool:
@@ -179,18 +212,10 @@ class Member:
         if self.container is not None:
             self.container.call(call)
 
-    def probe(self, before: float) -> None:
-        """Ask after inputs whose exchange was over before that time and whose end was not reported.
-
-        The container never saw an input that its HTTP server refused by itself.
-        """
-        overdue = tuple(
-            lease.input_id
-            for lease in self.leases.values()
-            if lease.finished_at is not None and lease.finished_at < before
-        )
-        if overdue and self.container is not None:
-            self.container.probe(overdue)
+    def probe(self, inputs: Sequence[int]) -> None:
+        """Ask the container whether these inputs run there; it reports the end of those that do not."""
+        if self.container is not None:
+            self.container.probe(inputs)
 
     def retire_leases(self) -> None:
         """Ask the inputs that can to give way."""
@@ -198,14 +223,16 @@ class Member:
             if lease.on_retire is not None:
                 lease.on_retire()
 
-    def drain(self) -> None:
-        """No new inputs; the container stops once its last one has ended."""
+    def drain(self, patience: float) -> None:
+        """No new inputs; the container stops once its last one has ended, or after `patience` seconds."""
         if not self.live:
             return
         if not self.leases:
             self.stop(STOP_GRACE)
             return
         self.state = State.DRAINING
+        last_call = self.owner.now() + patience
+        self._last_call = self.owner.call_at(last_call, lambda: self.stop(STOP_GRACE))
         self.owner.member_left(self)
 
     def stop(self, grace: float) -> None:
@@ -214,13 +241,14 @@ class Member:
         A container that does not know when its inputs end gets its SIGTERM after the last of them, or when
         most of the grace is over.
         """
-        if self.state is State.GONE or (self.state is State.STOPPING and self._last_call is None):
+        kill_at = self.owner.now() + grace
+        if self.state is State.GONE or self._kill_at <= kill_at:
             return
         was_live = self.live
         self.state = State.STOPPING
         if was_live:
             self.owner.member_left(self)
-        self._kill_at = min(self._kill_at, self.owner.now() + grace)
+        self._kill_at = kill_at
         self._wait_no_longer()
         if grace > 0 and self.leases and not all(a.reports_end for a in self.addresses.values()):
             reserve = min(MAX_RESERVE, grace / 3)
@@ -241,6 +269,12 @@ class Member:
     def condemn(self) -> None:
         """The container is broken: end it without ceremony."""
         self.stop(0.0)
+
+    def never_worked(self, before: State) -> bool:
+        """Whether it failed as a start, though it may have been ready for a moment; `before` is its last state."""
+        if before is State.READY and self.ready_at is not None and not self.used:
+            return self.owner.now() - self.ready_at < SHORT_LIFE
+        return before is State.STARTING
 
     # -- ContainerListener
 

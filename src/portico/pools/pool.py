@@ -20,15 +20,13 @@ from portico.pools.backoff import Backoff
 from portico.pools.clock import Clock, Timer
 from portico.pools.errors import PoolError, PoolStopped, StartFailed, StartTimeout
 from portico.pools.member import STOP_GRACE, Lease, Member, State
+from portico.pools.overtime import Overtime
 from portico.pools.stats import PoolStats
 from portico.pools.tally import Tally
 from portico.pools.waiter import Queue, Waiter, WaitingRoom
 from portico.wire.container import ContainerExit, ContainerSpec
 from portico.wire.ids import new_id
 from portico.wire.manifest import FunctionSpec, ParameterValue, Scaling
-
-SHORT_LIFE = 10.0  # seconds; a container that dies sooner, and was never used, is a failed start
-PROBE_INTERVAL = 1.0  # seconds between looks for ends that were never reported
 
 
 class Pool:
@@ -37,7 +35,8 @@ class Pool:
     `make_spec` gives the specification of a new container for its id; it is asked for each start, so that
     changed secrets reach new containers. `parameters` are the values of a parametrized class; `input_ids` numbers
     inputs across all pools of a server; `tally` counts starts for all pools of a function; `waiting_room` bounds
-    those that wait, together with other pools' where it is shared.
+    those that wait, together with other pools' where it is shared. `on_overrun` is told of a container that is
+    replaced for an input which does not end, and `on_exit` of every end.
     """
 
     def __init__(
@@ -51,10 +50,12 @@ class Pool:
         on_exit: Callable[[Member, ContainerExit], None] | None = None,
         waiting_room: WaitingRoom | None = None,
         tally: Tally | None = None,
+        on_overrun: Callable[[Member], None] | None = None,
         clock: Clock | None = None,
     ) -> None:
         self.function = function
         self.scaling = function.scaling
+        self.timeout = function.timeout
         self.parameters = parameters or {}
         self._engine = engine
         self._make_spec = make_spec
@@ -62,8 +63,10 @@ class Pool:
         self._on_exit = on_exit
         self._waiting_room = waiting_room or WaitingRoom()
         self._tally = tally or Tally()
+        self._on_overrun = on_overrun
         self._clock: Clock = clock or asyncio.get_running_loop()
         self._members: dict[str, Member] = {}
+        self._overtime = Overtime(self._clock, self._members, self._replace)
         self._ready: list[Member] = []
         self._queue = Queue(self._waiting_room)
         self._running = 0
@@ -72,11 +75,10 @@ class Pool:
         self._backoff = Backoff()
         self._failure: StartFailed | None = None
         self._timer: Timer | None = None
-        self._prober: Timer | None = None
         self._elsewhere: Callable[[], Pool] | None = None  # set where the pool takes no inputs
         self._idle_since = self.now()  # as far as the containers it has do not say
         self._floor = 0  # containers wanted while the pool is being prepared
-        self._farewells: list[Timer] = []
+        self._farewell: Timer | None = None
         self._changed = asyncio.Event()
         self._gone = asyncio.Event()
         self._gone.set()
@@ -194,14 +196,11 @@ class Pool:
         self._gone.clear()
         member.container = self._engine.start(self._make_spec(member.id), member)
 
-    def _probe(self) -> None:
-        before = self.now() - PROBE_INTERVAL
-        for member in self._members.values():
-            member.probe(before)
-        self._prober = self._probe_later() if self._running else None
-
-    def _probe_later(self) -> Timer:
-        return self._clock.call_at(self.now() + PROBE_INTERVAL, self._probe)
+    def _replace(self, member: Member) -> None:
+        """An input of `member` does not end, and its time is up: another container takes its place."""
+        if self._on_overrun is not None:
+            self._on_overrun(member)
+        self._see_off(member)
 
     # -- MemberOwner
 
@@ -221,6 +220,11 @@ class Pool:
         self._notify()
         self._scale()
 
+    def exchange_over(self) -> float:
+        """An input's exchange is over, and the input perhaps not. Returns the time."""
+        self._overtime.begin()
+        return self.now()
+
     def slots_freed(self, member: Member, count: int) -> None:
         """`count` inputs of `member` have ended."""
         self._running -= count
@@ -230,8 +234,6 @@ class Pool:
             self._dispatch()
         elif not member.leases and self._timer is None and self._live > self.scaling.min_containers:
             self._scale()
-        if self._prober is None and self._running:
-            self._prober = self._probe_later()
 
     def member_left(self, member: Member) -> None:
         """`member` no longer counts: it drains or stops."""
@@ -249,9 +251,9 @@ class Pool:
             self._on_exit(member, exit)
         if not self._members:
             self._gone.set()
-            for timer in self._farewells:
-                timer.cancel()
-        if self._never_worked(member, before):
+            if self._farewell is not None:
+                self._farewell.cancel()
+        if member.never_worked(before):
             self._backoff.failed(self.now())
             traceback = exit.failure.traceback if exit.failure is not None else ""
             self._failure = StartFailed(f"the container {exit.reason}", traceback)
@@ -259,11 +261,6 @@ class Pool:
                 self._queue.refuse(self._failure)
         self._notify()
         self._scale()
-
-    def _never_worked(self, member: Member, before: State) -> bool:
-        if before is State.READY and member.ready_at is not None and not member.used:
-            return self.now() - member.ready_at < SHORT_LIFE
-        return before is State.STARTING
 
     def _notify(self) -> None:
         """Wake those who wait for containers to be ready."""
@@ -314,13 +311,9 @@ class Pool:
             if member.state is State.STARTING:
                 member.stop(0.0)
             else:
-                member.drain()
+                member.drain(socket_grace + self.timeout)
         if self._members:
-            later = self._clock.call_at
-            self._farewells = [
-                later(now + socket_grace, self._retire_leases),
-                later(now + socket_grace + self.function.timeout, self._stop_members),
-            ]
+            self._farewell = self._clock.call_at(now + socket_grace, self._retire_leases)
 
     def stop(self, grace: float = STOP_GRACE) -> None:
         """End: waiting inputs are refused, running ones have `grace` seconds."""
@@ -334,14 +327,17 @@ class Pool:
         await self._gone.wait()
 
     def stop_container(self, container_id: str) -> bool:
-        """Drain and end one container; False where there is none of that id."""
+        """Drain and end one container, which takes no longer than an input may; False where there is none of that id."""
         member = self._members.get(container_id)
         if member is None:
             return False
-        member.drain()
+        self._see_off(member)
+        return True
+
+    def _see_off(self, member: Member) -> None:
+        member.drain(self.timeout)
         member.retire_leases()
         self._scale()
-        return True
 
     def _take_over(self, queue: Queue) -> None:
         self._queue.take_over(queue)

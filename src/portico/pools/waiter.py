@@ -86,8 +86,7 @@ class Waiter:
         if not self.future.done():
             self.future.cancel()
         elif not self.future.cancelled() and self.future.exception() is None:
-            lease = self.future.result()
-            lease.member.ended((lease.input_id,))
+            self.future.result().never_began()
 
     def cold_start(self, member: Member, now: float) -> ColdStart | None:
         """Phases of the wait, where the input came before its container was there."""

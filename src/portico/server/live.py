@@ -84,6 +84,7 @@ class LiveApp:
                 on_exit=self._log_exit,
                 waiting_room=room,
                 tally=self._tally(function.name),
+                on_overrun=self._log_overrun,
             )
 
         return PoolFamily(function, make_pool, max_pools=self._max_pools)
@@ -167,8 +168,17 @@ class LiveApp:
             await pool.gone()
 
     def _log_exit(self, member: Member, exit: ContainerExit) -> None:
-        if exit.status == 0:
-            return
+        if exit.status != 0:
+            self._log(member, f"container {exit.reason}")
+
+    def _log_overrun(self, member: Member) -> None:
+        self._log(
+            member,
+            "container is replaced: an input went on after its time was up and it was cancelled. Code that blocks "
+            "cannot be interrupted: bound what it waits for, or give the function a longer timeout",
+        )
+
+    def _log(self, member: Member, text: str) -> None:
         self._logs(
             LogLine(
                 time=time.time(),
@@ -176,7 +186,7 @@ class LiveApp:
                 container_id=member.id,
                 function=member.function,
                 stream="system",
-                text=f"container {exit.reason}",
+                text=text,
             )
         )
 
@@ -363,7 +373,7 @@ class LiveApps:
             async with asyncio.timeout(timeout):
                 answer = await outcome
         except TimeoutError:
-            lease.cancel()
+            lease.cancel(patience=0.0)
             raise ActivationError(
                 f"the call took longer than its timeout of {timeout:g} s"
             ) from None
