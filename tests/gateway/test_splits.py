@@ -131,6 +131,7 @@ def as_h11_reads(raw: bytes, method: bytes) -> list[object]:
             body += bytes(event.data)
         else:
             parts.append((event.status_code, event.reason, event.headers.raw_items()))
+    assert connection.trailing_data[0] == b""
     return [*parts, body, event.headers.raw_items()]
 
 
@@ -164,3 +165,25 @@ def test_what_is_refused_does_not_depend_on_what_else_went_wrong(table: Table):
     except BlockingIOError:
         outcome = table.converse([b"CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\n\r\n"])
     assert outcome.statuses == [501]
+
+
+@SHARED
+@given(
+    st.sampled_from(
+        [answer for answer in ANSWERS if answer.method == b"POST"]
+    ),  # asked for once only
+    edits,
+    st.lists(st.integers(0, 10_000), max_size=6),
+)
+def test_answers_sound_and_spoilt_are_one_response_or_none(table: Table, answer, changes, places):
+    data = edited(answer.data, changes)
+    outcomes = [told(table, answer, pieces) for pieces in ([data], cut(data, places))]
+    kinds = []
+    for outcome in outcomes:
+        if outcome.reset:
+            kinds.append(CUT)
+        elif outcome.statuses[-1:] == [502]:
+            kinds.append(BAD)
+        else:
+            kinds.append(as_h11_reads(unadorned(outcome.answers), answer.method))
+    assert kinds[0] == kinds[1]
