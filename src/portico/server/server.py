@@ -111,7 +111,7 @@ class Server:
         if certificate is None:
             return None
         following = asyncio.create_task(certificate.follow())
-        self._cleanup.callback(following.cancel)
+        self._cleanup.push_async_callback(_end, following)
         return certificate.context
 
     def _bind_api(
@@ -215,6 +215,11 @@ class Server:
             state_dir=str(self._state.root),
             started_at=self._started_at,
         )
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 def _bind(address: HostPort) -> socket.socket:
