@@ -51,7 +51,10 @@ class Certificate:
         """`look` every `interval` seconds, until cancelled."""
         while True:
             await asyncio.sleep(interval)
-            await asyncio.to_thread(self.look)
+            try:
+                await asyncio.to_thread(self.look)
+            except Exception:  # of a kind that nobody thought of: no reason to look never again
+                logger.exception("the certificate's files could not be looked at")
 
     def look(self) -> None:
         """Have new connections use what the files hold now, if that is of use."""

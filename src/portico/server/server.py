@@ -119,7 +119,7 @@ class Server:
         if certificate is None:
             return None
         following = asyncio.create_task(certificate.follow())
-        self._cleanup.callback(following.cancel)
+        self._cleanup.push_async_callback(_end, following)
         return certificate.context
 
     def _bind_api(
@@ -252,6 +252,11 @@ class Server:
 
 def _complain(message: str) -> None:
     print(message, file=sys.stderr, flush=True)
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 def _bind(address: HostPort) -> socket.socket:
