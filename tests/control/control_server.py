@@ -21,6 +21,7 @@ from portico.control.naming import Site
 from portico.control.runtime import ActivationError, Version
 from portico.control.service import Control
 from portico.images.base import BuildError, BuildLogSink
+from portico.pools.errors import QueueFull
 from portico.wire.api import (
     AppInfo,
     ContainerInfo,
@@ -44,6 +45,7 @@ class MemoryRuntime:
         self.activated: list[tuple[str, int]] = []
         self.deactivated: list[str] = []
         self.bound: dict[int, socket.socket] = {}
+        self.refusals = 0  # calls to come that the rate leaves no room for
         self.hold = threading.Event()
         self.hold.set()
 
@@ -94,6 +96,10 @@ class MemoryRuntime:
     def stop_container(self, container_id: str) -> bool:
         return any(c.container_id == container_id for c in self.containers())
 
+    def admit_call(self) -> int:
+        self.refusals -= 1
+        return 1 if self.refusals >= 0 else 0
+
     async def call(
         self,
         app_id: str,
@@ -106,6 +112,8 @@ class MemoryRuntime:
         await asyncio.to_thread(self.hold.wait, DEADLINE)
         if payload == b"raise":
             return CallResult(input=1, call_id=call_id, ok=False, payload=b"E", error="ValueError")
+        if payload == b"full":
+            raise QueueFull(2000, retry_after=3)
         if payload == b"no container":
             raise ActivationError("the container failed in import", "Traceback: boom")
         return CallResult(input=1, call_id=call_id, ok=True, payload=payload[::-1])

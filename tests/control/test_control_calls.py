@@ -3,9 +3,11 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+import pytest
 from control_server import Server, decode, manifest, plain
 
-from portico.wire.api import CallOutcome, CallRequest, CallStarted
+from portico.client import Client
+from portico.wire.api import CallOutcome, CallRequest, CallStarted, Problem
 from portico.wire.manifest import ParameterSpec
 
 
@@ -31,6 +33,36 @@ def test_an_exception_and_a_failed_start_are_outcomes(server: Server) -> None:
     failed = decode(server.http.post("/v1/calls", content=body), CallOutcome)
     assert failed.state == "failed"
     assert "Traceback: boom" in failed.error
+
+
+@pytest.mark.parametrize("path", ["/v1/calls", "/v1/calls/spawn"])
+def test_a_call_beyond_the_rate_is_429_and_the_client_tries_again(
+    server: Server, path: str
+) -> None:
+    app = server.ship(manifest(plain())).app_id
+    server.runtime.refusals = 1
+    refused = server.http.post(path, content=request(app, b"abc"))
+    assert (refused.status_code, refused.headers["retry-after"]) == (429, "1")
+    assert "rate limit" in msgspec.json.decode(refused.content, type=Problem).detail
+    server.runtime.refusals = 1
+    with Client(server.url, server.token) as client:
+        asked = CallRequest(app_id=app, function="work", payload=b"abc")
+        if path == "/v1/calls":
+            assert client.call(asked).payload == b"cba"
+        else:
+            assert client.call_result(client.spawn(asked), 5).payload == b"cba"
+    assert server.runtime.refusals == -1
+
+
+def test_a_call_that_may_not_wait_is_429_and_a_spawned_one_fails(server: Server) -> None:
+    app = server.ship(manifest(plain())).app_id
+    refused = server.http.post("/v1/calls", content=request(app, b"full"))
+    assert (refused.status_code, refused.headers["retry-after"]) == (429, "3")
+    body = request(app, b"full")
+    started = decode(server.http.post("/v1/calls/spawn", content=body), CallStarted)
+    outcome = decode(server.http.get(f"/v1/calls/{started.call_id}?timeout=5"), CallOutcome)
+    assert outcome.state == "failed"
+    assert "2000 inputs are waiting" in outcome.error
 
 
 def test_a_spawned_call_can_be_asked_for(server: Server) -> None:

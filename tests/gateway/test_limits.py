@@ -18,7 +18,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import os
+import resource
+import socket
+import time
+from pathlib import Path
 
 import h11
 import pytest
@@ -28,7 +34,6 @@ from wsproto.events import BytesMessage, CloseConnection
 
 from gateway.sockets import Socket, accept, echo
 from gateway.world import DEADLINE, Connection, StandingClock, World, header, hello, run
-from portico.gateway.gateway import TURNED_AWAY
 from portico.gateway.limits import Limits
 from portico.wire.manifest import Scaling
 
@@ -347,19 +352,55 @@ def test_one_connection_more_than_may_be_is_told_so_and_a_place_that_is_left_is_
 
 def test_a_flood_of_connections_beyond_the_bound_is_dropped_without_a_word():
     async def test():
-        async with World(hello, limits=Limits(connections=1)) as world:
-            client = await world.connect()
-            await world.connected(1)
-            told = [await world.connect() for _ in range(TURNED_AWAY)]
-            await world.connected(1 + TURNED_AWAY)  # none of them hangs up
+        async with World(hello, limits=Limits(connections=128)) as world:
+            clients = [await world.connect() for _ in range(128)]
+            await world.connected(128)
+            told = [await world.connect() for _ in range(2)]
+            await world.connected(130)  # neither of them hangs up
             dropped = [await world.connect() for _ in range(20)]
             for each in dropped:
                 assert await each.rest() == b""
-            assert world.gateway.connections <= 1 + TURNED_AWAY
+            assert world.gateway.connections <= 130
             for each in told:
                 assert (await each.rest()).startswith(b"HTTP/1.1 503 ")
                 each.close()
-            await world.connected(1)
+            await world.connected(128)
+            clients[0].send(GET)
+            assert (await clients[0].response())[0].status_code == 200
+
+    run(test)
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="counts open files in /proc")
+def test_connections_that_no_descriptor_is_left_for_are_dropped_and_the_loop_does_not_spin():
+    async def test():
+        async with World(hello) as world:
+            loop = asyncio.get_running_loop()
+            with contextlib.ExitStack() as stack:
+                sockets = [stack.enter_context(socket.socket()) for _ in range(60)]
+                soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+                used = max(int(name) for name in os.listdir("/proc/self/fd"))
+                while stack.enter_context(socket.socket()).fileno() < used:
+                    pass  # the limit is one of numbers: none below may be free
+                stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+                resource.setrlimit(resource.RLIMIT_NOFILE, (used + 20, hard))
+                answers = []
+                async with asyncio.timeout(DEADLINE):
+                    for each in sockets:
+                        each.setblocking(False)
+                        await loop.sock_connect(each, ("127.0.0.1", world.port))
+                        try:
+                            await loop.sock_sendall(each, GET)
+                            answers.append(await loop.sock_recv(each, 100))
+                        except ConnectionError:
+                            answers.append(b"")
+                assert 5 <= sum(answer.startswith(b"HTTP/1.1 404 ") for answer in answers) <= 20
+                assert answers.count(b"") >= 40
+                before = time.process_time()
+                await asyncio.sleep(1)
+                assert time.process_time() - before < 0.5
+            await world.connected(0)
+            client = await world.connect()
             client.send(GET)
             assert (await client.response())[0].status_code == 200
 

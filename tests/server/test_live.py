@@ -11,7 +11,8 @@ import pytest
 
 from pools.fakes import FakeEngine
 from portico.control.runtime import ActivationError, Version
-from portico.pools.errors import StartFailed
+from portico.gateway.limits import TokenBucket
+from portico.pools.errors import QueueFull, StartFailed
 from portico.pools.tally import Subject
 from portico.server.exposition import Load
 from portico.server.live import LiveApps
@@ -43,11 +44,11 @@ def loads(apps: LiveApps) -> dict[Subject, Load]:
 
 
 class World:
-    def __init__(self) -> None:
+    def __init__(self, **bounds: object) -> None:
         self.engine = FakeEngine()
         self.routes = FakeRoutes()
         self.logs: list[LogLine] = []
-        self.apps = LiveApps(self.engine, self.routes, self.logs.append)
+        self.apps = LiveApps(self.engine, self.routes, self.logs.append, **bounds)
 
     async def until_containers(self, count: int) -> None:
         async with asyncio.timeout(5):
@@ -239,6 +240,29 @@ def test_call_longer_than_its_timeout_is_cancelled():
         with pytest.raises(ActivationError, match="timeout of 1 s"):
             await task
         assert container.cancelled == [container.calls[0].input]
+
+    run(test)
+
+
+def test_calls_are_counted_by_the_rate_and_wait_no_more_than_may():
+    async def test():
+        now = 0.0
+        bucket = TokenBucket(2, 2, lambda: now)
+        world = World(rate=bucket, max_waiting=2)
+        assert [world.apps.admit_call() for _ in range(3)] == [0, 0, 1]
+        now = 0.5
+        assert world.apps.admit_call() == 0
+        await world.apps.activate(version(1))
+        waiting = [
+            asyncio.create_task(world.apps.call("ap-1", "f", "", {}, f"fc-{n}", b""))
+            for n in range(2)
+        ]
+        await world.until_containers(1)
+        with pytest.raises(QueueFull, match="2 inputs are waiting"):
+            await world.apps.call("ap-1", "f", "", {}, "fc-3", b"")
+        for task in waiting:
+            task.cancel()
+        await asyncio.wait(waiting)
 
     run(test)
 

@@ -268,12 +268,16 @@ class AsyncClient:
         """Call a function and wait for its outcome, however long it takes."""
         decoder = msgspec.json.Decoder(CallOutcome)
         return await self._transport.request(
-            "POST", "/v1/calls", decoder, record=request, timeout=None
+            "POST", "/v1/calls", decoder, record=request, timeout=None, patient=True
         )
 
     async def spawn(self, request: CallRequest) -> str:
         """Start a call and return its id."""
-        return (await self._post("/v1/calls/spawn", CallStarted, request)).call_id
+        decoder = msgspec.json.Decoder(CallStarted)
+        started = await self._transport.request(
+            "POST", "/v1/calls/spawn", decoder, record=request, patient=True
+        )
+        return started.call_id
 
     async def call_result(self, call_id: str, timeout: float | None = None) -> CallOutcome:
         """Wait up to `timeout` seconds for a call; its outcome is ``pending`` where that passes."""

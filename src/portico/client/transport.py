@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import os
+import random
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -74,10 +75,13 @@ class Transport:
         params: Params | None = None,
         record: msgspec.Struct | None = None,
         timeout: float | None = ANSWER_TIMEOUT,
+        patient: bool = False,
     ) -> T:
-        """Send `record` as JSON and decode the answer. `timeout` is in seconds, None for no bound."""
+        """Send `record` as JSON and decode the answer. `timeout` and `patient` are as in `send`."""
         body = msgspec.json.encode(record) if record is not None else b""
-        content = await self.send(method, path, params=params, content=body, timeout=timeout)
+        content = await self.send(
+            method, path, params=params, content=body, timeout=timeout, patient=patient
+        )
         try:
             return answer.decode(content)
         except msgspec.MsgspecError as error:
@@ -92,11 +96,36 @@ class Transport:
         content: bytes | AsyncIterator[bytes] = b"",
         headers: Mapping[str, str] | None = None,
         timeout: float | None = ANSWER_TIMEOUT,
+        patient: bool = False,
     ) -> bytes:
-        """Send `content` and return the answer's body. Raises what `error_for` makes of an error."""
+        """Send `content` and return the answer's body. Raises what `error_for` makes of an error.
+
+        `timeout` is in seconds, None for no bound. Where the server has no room for it now (429), a `patient`
+        request waits as long as the server says and is sent again; so its content is bytes.
+        """
+        while True:
+            response = await self._answer(method, path, params, content, headers, timeout)
+            if response.status_code != 429 or not patient:
+                break
+            told = response.headers.get("retry-after", "")
+            # Those that were refused together do not come again together.
+            await asyncio.sleep((int(told) if told.isdigit() else 1) * (1 + random.random()))
+        if response.status_code >= 400:
+            raise error_for(response.status_code, response.content, self.url)
+        return response.content
+
+    async def _answer(
+        self,
+        method: str,
+        path: str,
+        params: Params | None,
+        content: bytes | AsyncIterator[bytes],
+        headers: Mapping[str, str] | None,
+        timeout: float | None,
+    ) -> httpx.Response:
         httpx = import_httpx()
         try:
-            response = await self._client().request(
+            return await self._client().request(
                 method,
                 path,
                 params=_given(params),
@@ -108,9 +137,6 @@ class Transport:
             raise unreachable(self.url, _reason(error)) from error
         except httpx.HTTPError as error:
             raise cut_off(self.url, f"{method} {path}", _reason(error)) from error
-        if response.status_code >= 400:
-            raise error_for(response.status_code, response.content, self.url)
-        return response.content
 
     async def stream(
         self,

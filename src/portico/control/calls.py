@@ -9,7 +9,7 @@ from collections import OrderedDict
 from portico.control.catalog import Catalog
 from portico.control.errors import BusyError, InvalidParameterError, NotFoundError
 from portico.control.runtime import ActivationError, Runtime
-from portico.pools.errors import BadParameter
+from portico.pools.errors import BadParameter, QueueFull
 from portico.pools.parameters import Parameters
 from portico.wire.api import CallOutcome, CallRequest, CallStarted
 from portico.wire.container import CallResult
@@ -33,9 +33,12 @@ class Calls:
         self._kept_bytes = 0
 
     async def call(self, request: CallRequest) -> CallOutcome:
-        """Run a call and wait for its outcome. Raises `NotFoundError` and `InvalidParameterError`."""
+        """Run a call and wait for its outcome. Raises `NotFoundError`, `InvalidParameterError`, `BusyError`."""
         await self._check(request)
-        return await self._run(new_id("fc"), request)
+        try:
+            return await self._run(new_id("fc"), request)
+        except QueueFull as error:
+            raise BusyError(str(error), error.retry_after) from None
 
     async def spawn(self, request: CallRequest) -> CallStarted:
         """Begin a call and return at once. Raises `NotFoundError`, `InvalidParameterError`, `BusyError`."""
@@ -43,7 +46,7 @@ class Calls:
         if len(self._running) >= MAX_RUNNING:
             raise BusyError(f"{MAX_RUNNING} spawned calls are running: wait for some of them")
         call_id = new_id("fc")
-        task = asyncio.create_task(self._run(call_id, request))
+        task = asyncio.create_task(self._run_spawned(call_id, request))
         self._running[call_id] = task
         task.add_done_callback(lambda done: self._finished(call_id, done))
         return CallStarted(call_id=call_id)
@@ -76,6 +79,15 @@ class Calls:
             Parameters(handle.spec.parameters).from_values(request.parameters)
         except BadParameter as error:
             raise InvalidParameterError(f"{request.function}: {error}") from None
+        wait = self._runtime.admit_call()
+        if wait:
+            raise BusyError("the workspace's rate limit is reached", wait)
+
+    async def _run_spawned(self, call_id: str, request: CallRequest) -> CallOutcome:
+        try:
+            return await self._run(call_id, request)
+        except QueueFull as error:
+            return CallOutcome(call_id=call_id, state="failed", error=str(error))
 
     async def _run(self, call_id: str, request: CallRequest) -> CallOutcome:
         try:

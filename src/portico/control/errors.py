@@ -53,10 +53,14 @@ class TooLargeError(ControlError):
 
 
 class BusyError(ControlError):
-    """A bound of the server is reached; later the same request may pass."""
+    """A bound of the server is reached; `retry_after` seconds later the same request may pass."""
 
     status = 429
     title = "Too many requests"
+
+    def __init__(self, message: str, retry_after: int = 1) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class StoreError(ControlError):

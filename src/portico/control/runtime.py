@@ -73,6 +73,9 @@ class Runtime(Protocol):
     def stop_container(self, container_id: str) -> bool:
         """Drain and end one container; False where there is none of that id."""
 
+    def admit_call(self) -> int:
+        """Count a call against the workspace's rate: 0, or the seconds after which there is room for it."""
+
     async def call(
         self,
         app_id: str,

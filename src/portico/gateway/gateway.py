@@ -35,10 +35,8 @@ NO_TOKEN = (
 SWEEP = 0.5  # seconds between looks at one connection's deadline
 SLICE = 500  # connections looked at in one go
 BACKLOG = 4096
-TURNED_AWAY = (
-    128  # connections beyond the bound that may be open for as long as their refusal takes
-)
 LAG_BOUNDS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)  # seconds
+TOLD = 1 / 64  # connections beyond the bound, in parts of it, that are there while they are told so
 
 
 class Gateway:
@@ -196,7 +194,7 @@ class Gateway:
 
     def _turn_away(self, connection: ClientConnection) -> None:
         """Say why there is no place for this client; where too many are being told, say nothing."""
-        if len(self._connections) > self._most + TURNED_AWAY:
+        if len(self._connections) > self._most + max(1, int(self._most * TOLD)):
             connection.abort()
             return
         reason = f"the server has {self._most} connections, and may not have more (max_connections)"

@@ -6,41 +6,27 @@ import asyncio
 import itertools
 import time
 from collections.abc import Collection, Mapping
-from typing import Protocol, cast
+from typing import cast
 
 import msgspec
 
 from portico.control.runtime import ActivationError, Version
 from portico.engines.base import Engine
 from portico.pools.endpoint import Endpoint
-from portico.pools.errors import PoolError, StartFailed
+from portico.pools.errors import PoolError, QueueFull, StartFailed
 from portico.pools.family import MAX_POOLS, PoolFamily
 from portico.pools.member import STOP_GRACE, Member
 from portico.pools.pool import Pool
 from portico.pools.tally import Subject, Tallies, Tally
 from portico.pools.waiter import MAX_WAITING, WaitingRoom
 from portico.sandboxes.base import LogSink
+from portico.server.seams import Rate, Routes
 from portico.wire.api import ContainerInfo, ContainerState
 from portico.wire.container import CallResult, ContainerExit, ContainerSpec, LogLine
 from portico.wire.manifest import FunctionSpec, MethodSpec, ParameterValue
 
 EPHEMERAL_GRACE = 5.0  # seconds that inputs of a stopped ephemeral app have to end
 SOCKET_GRACE = 30.0  # seconds that WebSockets of a replaced deployed version have to end
-
-
-class Routes(Protocol):
-    """The gateway, as far as apps need it."""
-
-    def publish(
-        self, app_id: str, hosts: Mapping[str, Endpoint], ports: Mapping[int, Endpoint]
-    ) -> None:
-        """Replace an app's routes in one step."""
-
-    def withdraw(self, app_id: str) -> None:
-        """Remove an app's routes."""
-
-    async def open_port(self, preferred: int | None) -> int:
-        """Bind a loopback port: the preferred one, or any."""
 
 
 class LiveApp:
@@ -200,10 +186,13 @@ class LiveApps:
         routes: Routes,
         logs: LogSink,
         *,
+        rate: Rate | None = None,
         tallies: Tallies | None = None,
         max_pools: int = MAX_POOLS,
         max_waiting: int = MAX_WAITING,
     ) -> None:
+        """`rate` counts calls; requests the gateway counts by itself."""
+        self._rate = rate
         self._tallies = tallies or Tallies()
         self._bounds = {"max_pools": max_pools, "max_waiting": max_waiting}
         self._engine = engine
@@ -338,6 +327,11 @@ class LiveApps:
 
     # -- calls
 
+    def admit_call(self) -> int:
+        """See `Runtime.admit_call`."""
+        rate = self._rate
+        return 0 if rate is None or rate.take() else rate.retry_after
+
     async def call(
         self,
         app_id: str,
@@ -354,6 +348,8 @@ class LiveApps:
             lease = await family.for_values(parameters).acquire()
         except StartFailed as error:
             raise ActivationError(error.message, error.traceback) from error
+        except QueueFull:
+            raise
         except PoolError as error:
             raise ActivationError(str(error)) from error
         outcome: asyncio.Future[CallResult] = asyncio.get_running_loop().create_future()

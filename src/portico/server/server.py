@@ -89,7 +89,8 @@ class Server:
             self._state.lock()
             self._cleanup.callback(self._state.unlock)
         tls = self._tls()
-        gateway = self._gateway(loop, limits(settings, shares), self._access_log())
+        bucket = TokenBucket(settings.rate_limit, settings.rate_burst or 1, loop.time)
+        gateway = self._gateway(loop, limits(settings, shares), bucket, self._access_log())
         web_port = await gateway.listen(settings.web.host, settings.web.port, tls)
         self.web_url = _url(settings.web, web_port, tls)
         listeners = self._bind_api(tls)
@@ -97,7 +98,12 @@ class Server:
         self._engine = LocalEngine(ProcessSandbox(self._state.run, self._log))
         tallies = Tallies()
         apps = LiveApps(
-            self._engine, gateway, self._log, tallies=tallies, max_waiting=settings.max_waiting
+            self._engine,
+            gateway,
+            self._log,
+            rate=bucket,
+            tallies=tallies,
+            max_waiting=settings.max_waiting,
         )
         self._images = UvBuilder(self._state.images, blobs=self._blob)
         # Taken down from the last line to the first: no new requests, no containers, then the books.
@@ -206,7 +212,11 @@ class Server:
         return log
 
     def _gateway(
-        self, loop: asyncio.AbstractEventLoop, limits: Limits, log: LogWriter | None
+        self,
+        loop: asyncio.AbstractEventLoop,
+        limits: Limits,
+        bucket: TokenBucket,
+        log: LogWriter | None,
     ) -> Gateway:
         settings = self._settings
         forwarding = Forwarding(settings.trusted_proxy)
@@ -214,7 +224,7 @@ class Server:
             loop,
             limits=limits,
             forwarding=forwarding,
-            bucket=TokenBucket(settings.rate_limit, settings.rate_burst or 1, loop.time),
+            bucket=bucket,
             proxy_tokens=self._proxy_tokens,
             ledger=Ledger(log, forwarding.client),
         )

@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
-from portico.control.errors import ControlError
+from portico.control.errors import BusyError, ControlError
 from portico.wire.api import Problem
 from portico.wire.ids import new_id
 
@@ -48,7 +48,8 @@ def install(app: FastAPI) -> None:
 async def _refused(_request: Request, error: Exception) -> Response:
     assert isinstance(error, ControlError)
     detail = f"{error.message}\n{error.detail}" if error.detail else error.message
-    return problem(error.status, error.title, detail)
+    headers = {"retry-after": str(error.retry_after)} if isinstance(error, BusyError) else None
+    return problem(error.status, error.title, detail, headers)
 
 
 async def _http(_request: Request, error: Exception) -> Response:
