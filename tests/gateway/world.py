@@ -137,7 +137,8 @@ class Container:
         for number in inputs:
             self.cancelled.put_nowait(number)
             self.world.cancelled.put_nowait(number)
-            self.report(number)
+            if self.world.ends_when_cancelled:
+                self.report(number)
 
     def probe(self, inputs: Sequence[int]) -> None:
         pass
@@ -214,6 +215,7 @@ class World:
         self.containers: list[Container] = []
         self.failure = None
         self.reports_end = reports_end
+        self.ends_when_cancelled = True
         self.may_start = asyncio.Event()
         self.may_start.set()
         self.proxy_tokens = ProxyTokens()
