@@ -222,7 +222,7 @@ class Conversation:
         (container,) = [c for c in self.containers if c.transport.written]
         assert container.next() is not None
         for piece in pieces:
-            if not container.transport.lost:
+            if piece and not container.transport.lost:  # a loop never reads nothing
                 container.connection.data_received(piece)
         container.connection.connection_lost(None)
         self.table.ended(container.input)
