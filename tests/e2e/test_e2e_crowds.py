@@ -101,7 +101,7 @@ def test_idle_clients_take_little_memory_and_leave_nothing_behind(
     before = resident(server)
     with crowd(url, kind, count) as clients:
         each = (resident(server) - before) / count
-        assert descriptors(server) >= few + count  # they are there indeed
+        assert descriptors(server) > count  # they are there indeed
         assert get(url).text == "hello"
         clients.ask()
         assert each <= MOST_EACH

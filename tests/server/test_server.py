@@ -138,6 +138,25 @@ def first_bytes(client: socket.socket) -> bytes:
         return b""
 
 
+def test_limits_given_on_the_command_line_hold(state):
+    options = ("--max-request-headers", "2", "--max-request-head", "1KiB")
+    process = start(state, "--web", "127.0.0.1:0", "--api", "127.0.0.1:0", *options)
+    try:
+        assert process.stderr is not None
+        port = int(re.search(r"web http://127.0.0.1:(\d+)", process.stderr.readline())[1])
+        for more, status in (
+            (b"A: 1\r\n", b"404"),
+            (b"A: 1\r\nB: 2\r\n", b"431"),
+            (b"A: %b\r\n" % (b"1" * 1024), b"431"),
+        ):
+            with socket.create_connection(("127.0.0.1", port), DEADLINE) as client:
+                client.sendall(b"GET / HTTP/1.1\r\nHost: nobody\r\n" + more + b"\r\n")
+                assert first_bytes(client)[9:12] == status
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=DEADLINE)
+
+
 def test_more_connections_than_open_files_is_a_clear_error(state):
     options = ("--web", "127.0.0.1:0", "--api", "127.0.0.1:0", "--max-connections", "5000")
     process = start(state, *options, files=1024)
