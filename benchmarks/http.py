@@ -44,9 +44,9 @@ def get(url: str, body: str = "") -> Answer:
         seconds = time.perf_counter() - began
         while more := connection.recv(65536):
             answer += more
-    head, found, body = answer.partition(b"\r\n\r\n")
+    head, found, content = answer.partition(b"\r\n\r\n")
     if not found:
         raise ConnectionError(f"{url} closed the connection without an answer")
     status, *fields = head.decode("latin-1").split("\r\n")
     headers = {name.lower(): text.strip() for name, _, text in (f.partition(":") for f in fields)}
-    return Answer(seconds, int(status.split()[1]), headers, body)
+    return Answer(seconds, int(status.split()[1]), headers, content)

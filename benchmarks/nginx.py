@@ -110,8 +110,8 @@ def nginx(home: Home, sockets: Mapping[str, str], traffic: Traffic) -> Iterator[
     with background(command, folder=folder, env=home.environ) as process:
         for url in urls.values():
             process.wait_for(partial(answered, url), "an answer")
-        (worker,) = children(process.pid)
-        yield Proxy(urls, worker)
+        workers = children(process.pid)  # none where the system does not tell
+        yield Proxy(urls, workers[0] if workers else process.pid)
 
 
 def _user() -> str:

@@ -150,9 +150,23 @@ def open_files(wanted: int) -> str:
 
 
 def end_marked(name: str, value: str) -> None:
-    """Kill every process that has a variable of this value in its environment, wherever it has gone."""
+    """Kill every process that has a variable of this value in its environment, wherever it has gone.
+
+    Raises `MeasurementError` where one does not end.
+    """
     mark = os.fsencode(f"{name}={value}")
+    deadline = time.monotonic() + END_TIMEOUT
+    while left := list(_marked(mark)):
+        for pid in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        if time.monotonic() > deadline:
+            raise MeasurementError(f"the processes {left} do not end")
+        time.sleep(POLL)
+
+
+def _marked(mark: bytes) -> Iterator[int]:
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):  # it has ended, or is another user's
             if mark in (process / "environ").read_bytes().split(b"\0"):
-                os.kill(int(process.name), signal.SIGKILL)
+                yield int(process.name)

@@ -84,10 +84,11 @@ def install(peer: Peer, home: Home) -> Path:
     folder = home.folder / "environments" / peer.name.partition(" ")[0]
     programs = folder / "bin"
     uv = find_uv()
-    for command in (
+    commands: Sequence[Sequence[str | Path]] = (
         [uv, "venv", "--quiet", "--python", sys.executable, folder],
         [uv, "pip", "install", "--quiet", "--python", programs / "python", *peer.requirements],
-    ):
+    )
+    for command in commands:
         checked(command, env=home.environ, cwd=home.folder)
     if not (programs / "python").exists():
         raise MeasurementError(f"the environment has no {programs.name} folder")

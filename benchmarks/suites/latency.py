@@ -25,7 +25,8 @@ P50, P99 = "p50", "p99"
 def set_up(home: Home, plan: Plan) -> Iterator[list[Contender]]:
     """Every server with every app."""
     with servers(home, APPS, SCRIPT, only=() if wrk.missing() else EVERY) as up:
-        yield [*_closed(up, plan, capacity := {}), *_open(up, plan, capacity)]
+        capacity: Capacity = {}
+        yield [*_closed(up, plan, capacity), *_open(up, plan, capacity)]
 
 
 def group(app: str, connections: int) -> str:
