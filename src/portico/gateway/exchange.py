@@ -276,8 +276,11 @@ class Exchange:
         if rest:
             tunnel.from_container(rest)
 
-    def upstream_lost(self, reason: str, *, orderly: bool = False) -> None:
-        """The connection to the container ended, with the response where `orderly` and it has no other end."""
+    def upstream_lost(self, reason: str, *, orderly: bool = False, unread: bool = False) -> None:
+        """The connection to the container ended, with the response where `orderly` and it has no other end.
+
+        `unread` says that it was reset and said nothing; on a unix socket it had not read all of the request then.
+        """
         upstream, self._upstream = self._upstream, None
         if self._over or upstream is None:
             return
@@ -292,7 +295,10 @@ class Exchange:
             self._client.cut()
             return
         self._end_lease()
-        if self._executions >= MAX_EXECUTIONS or not self._repeatable():
+        local = self._address is not None and self._address.path is not None
+        if unread and local and self._body is None:
+            self._executions -= 1  # nobody begins with half a head
+        elif self._executions >= MAX_EXECUTIONS or not self._repeatable():
             self._refuse(Refusal(502, reason))
             return
         self._try_elsewhere(reason)

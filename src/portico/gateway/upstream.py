@@ -53,10 +53,11 @@ class ResponseReceiver(Protocol):
     def response_flush(self) -> None:
         """Everything in hand has been told."""
 
-    def upstream_lost(self, reason: str, *, orderly: bool = False) -> None:
+    def upstream_lost(self, reason: str, *, orderly: bool = False, unread: bool = False) -> None:
         """The connection ended before the response was whole.
 
         Unless it ended where the container closes, which in an `orderly` way ends a response without length.
+        `unread` says that it was reset before anything came of it.
         """
 
     def upstream_writable(self, writable: bool) -> None:
@@ -120,6 +121,8 @@ class UpstreamConnection(FlowControlledProtocol):
         self._dialer.open -= 1
         self._dialer.forget(self)
         orderly = exc is None
+        # What a socket's other end has not read when it is closed, or accepted, is answered by a reset (unix(7)).
+        unread = isinstance(exc, ConnectionResetError) and not (self._head or self._unfinished)
         if not orderly:
             # The error of a reset is told once: to whoever writes first, or else reads.
             orderly = self._read_last_words() and not isinstance(exc, ConnectionResetError)
@@ -128,7 +131,9 @@ class UpstreamConnection(FlowControlledProtocol):
             tunnel.container_lost()
         receiver, self.receiver = self.receiver, None
         if receiver is not None:
-            receiver.upstream_lost("the container closed the connection", orderly=orderly)
+            receiver.upstream_lost(
+                "the container closed the connection", orderly=orderly, unread=unread
+            )
 
     def _read_last_words(self) -> bool:
         """Read what came before the container closed; returns whether it did so, and was not cut off.
