@@ -12,8 +12,8 @@ from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessag
 from gateway.sockets import HANDSHAKE, Socket, accept, echo
 from gateway.world import DEADLINE, Connection, World, header, hello, run
 from portico.gateway import tunnel
+from portico.gateway.dialer import Dialer
 from portico.gateway.limits import Limits
-from portico.gateway.upstream import Dialer
 from portico.wire.container import Address
 
 MASK = b"\x80\x00\x00\x00\x00"  # a length of zero, masked with zeros
@@ -340,7 +340,7 @@ def test_an_answer_is_read_that_came_before_a_container_closed_on_what_it_was_se
         def upstream_writable(self, writable) -> None:
             pass
 
-        def upstream_lost(self, reason, *, orderly=False) -> None:
+        def upstream_lost(self, reason, *, orderly=False, unread=False) -> None:
             self.lost.set()
 
     async def test():

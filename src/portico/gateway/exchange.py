@@ -14,7 +14,7 @@ from portico.gateway import problems
 from portico.gateway.access_log import Facts
 from portico.gateway.body import RequestBody
 from portico.gateway.flow import HIGH_WATER
-from portico.gateway.head import IDEMPOTENT, Header, RequestHead, ResponseHead, server_timing
+from portico.gateway.head import IDEMPOTENT, Header, RequestHead, ResponseHead
 from portico.gateway.ledger import ABORTED, ANSWERED, CUT, UPGRADED
 from portico.gateway.problems import Refusal, of_pool_error, too_large
 from portico.gateway.response import ResponseWriter
@@ -223,19 +223,18 @@ class Exchange:
 
     def response_head(self, head: ResponseHead) -> None:
         """The response began."""
-        if head.input_ended is not None and self._lease is not None:
+        lease = self._lease
+        if head.input_ended is not None and lease is not None:
             # With its number, since an app might use the header's name for something of its own.
-            self._input_ended = head.input_ended == b"%d" % self._lease.input_id
+            self._input_ended = head.input_ended == b"%d" % lease.input_id
         if self._body is not None:
             self._body.forget()
         if not self.request_complete and head.status >= 400:
             self.keep_alive = (
                 False  # the rest is not wanted: the client need not send it (RFC 9112 §9.5)
             )
-        extra = b"x-request-id: %b\r\n" % self.head.request_id
-        if self._lease is not None and self._lease.cold_start is not None:
-            extra += server_timing(self._lease.cold_start.phases)
-        self.keep_alive = self._response.head(head, extra, keep_alive=self.keep_alive)
+        cold_start = None if lease is None else lease.cold_start
+        self.keep_alive = self._response.head(head, cold_start, keep_alive=self.keep_alive)
 
     def response_body(self, data: bytes) -> None:
         """A piece of the response's body."""
@@ -266,13 +265,7 @@ class Exchange:
             return
         services = self._services
         self._finish(UPGRADED, 101)
-        extra = (
-            b"connection: Upgrade\r\nupgrade: websocket\r\nx-request-id: %b\r\n"
-            % self.head.request_id
-        )
-        if lease.cold_start is not None:
-            extra += server_timing(lease.cold_start.phases)
-        self._client.write(head.encode(b"", extra))
+        self._client.write(self._response.switched(head, lease.cold_start))
         upstream.receiver = None
         tunnel = Tunnel(upstream, lease, services.limits, endpoint.timeout, services.loop)
         if services.ledger.keeps_log:
@@ -281,8 +274,11 @@ class Exchange:
         if rest:
             tunnel.from_container(rest)
 
-    def upstream_lost(self, reason: str, *, orderly: bool = False) -> None:
-        """The connection to the container ended, with the response where `orderly` and it has no other end."""
+    def upstream_lost(self, reason: str, *, orderly: bool = False, unread: bool = False) -> None:
+        """The connection to the container ended, with the response where `orderly` and it has no other end.
+
+        `unread` says that it was reset and said nothing; on a unix socket it had not read all of the request then.
+        """
         upstream, self._upstream = self._upstream, None
         if self._over or upstream is None:
             return
@@ -296,7 +292,10 @@ class Exchange:
             self._end_lease()
             self._client.cut()
             return
-        if self._executions >= MAX_EXECUTIONS or not self._repeatable():
+        local = self._address is not None and self._address.path is not None
+        if unread and local and self._body is None:
+            self._executions -= 1  # nobody begins with half a head
+        elif self._executions >= MAX_EXECUTIONS or not self._repeatable():
             self._refuse(Refusal(502, reason))
             return
         self._end_lease()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from portico.gateway.head import Header, RequestHead, ResponseHead
+from portico.gateway.head import Header, RequestHead, ResponseHead, server_timing
+from portico.pools.member import ColdStart
 
 
 class ResponseWriter:
@@ -39,9 +40,20 @@ class ResponseWriter:
         if not self._request.http_1_0:
             self.pieces.append(head.encode(b"", b""))
 
-    def head(self, head: ResponseHead, extra: bytes, *, keep_alive: bool) -> bool:
-        """The response begins; `extra` is complete header lines. Returns whether the connection may be kept."""
+    def switched(self, head: ResponseHead, cold_start: ColdStart | None) -> bytes:
+        """The whole answer to a WebSocket's handshake, where the container accepts it."""
+        ours = b"connection: Upgrade\r\nupgrade: websocket\r\n" + self._ours(cold_start)
+        return head.encode(b"", ours)
+
+    def _ours(self, cold_start: ColdStart | None) -> bytes:
+        """Header lines about the way that the request took."""
+        lines = b"x-request-id: %b\r\n" % self._request.request_id
+        return lines if cold_start is None else lines + server_timing(cold_start.phases)
+
+    def head(self, head: ResponseHead, cold_start: ColdStart | None, *, keep_alive: bool) -> bool:
+        """The response begins. Returns whether the connection may be kept."""
         self.begun = True
+        extra = self._ours(cold_start)
         self.status = head.status
         request = self._request
         length = head.content_length
@@ -65,7 +77,8 @@ class ResponseWriter:
     def body(self, data: bytes) -> None:
         """A piece of the body."""
         if self._chunked:
-            self.pieces += (b"%x\r\n" % len(data), data, b"\r\n")
+            if data:  # a chunk without data is the last one
+                self.pieces += (b"%x\r\n" % len(data), data, b"\r\n")
         else:
             self.pieces.append(data)
 
