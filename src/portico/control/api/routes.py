@@ -81,7 +81,7 @@ class Services:
 def all_routes(services: Services, schemas: Schemas) -> list[APIRouter]:
     """Every route but the open ones, by subject."""
     return [
-        _metrics(services),
+        _metrics(services, schemas),
         _server(services, schemas),
         _apps(services, schemas),
         _containers(services, schemas),
@@ -92,11 +92,13 @@ def all_routes(services: Services, schemas: Schemas) -> list[APIRouter]:
     ]
 
 
-def _metrics(services: Services) -> APIRouter:
+def _metrics(services: Services, schemas: Schemas) -> APIRouter:
     routes = APIRouter(tags=["server"])
     text: dict[str, Any] = {"content": {"text/plain": {}, "application/openmetrics-text": {}}}
 
-    @routes.get("/metrics", response_class=Response, responses={200: text})
+    @routes.get(
+        "/metrics", response_class=Response, responses={200: text, **schemas.gives_nothing()}
+    )
     async def metrics(request: Request) -> Response:
         """The server's numbers for Prometheus, as text or as OpenMetrics."""
         body, media_type = await services.meters.exposition(request.headers.get("accept", ""))
