@@ -25,6 +25,7 @@ REQUESTS = {
     "GET": (GET, b""),
     "DELETE": (b"DELETE / HTTP/1.1\r\nHost: h\r\n\r\n", b""),
     "POST": (b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc", b"abc"),
+    "empty POST": (b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n", b""),
     "chunked POST": (
         b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
         b"abc",
@@ -220,6 +221,41 @@ def test_idle_connections_of_a_dead_container_are_not_tried_one_by_one():
             assert dead.dead
             await world.idle()
             assert dead.path not in dialer._idle
+
+    run(test)
+
+
+@pytest.mark.parametrize("name", ["GET", "empty POST", "POST"])
+def test_container_that_dies_with_a_connection_it_never_accepted_has_not_seen_its_request(name):
+    """Again and again, as when all containers are killed at once; of a body it may have read the beginning."""
+
+    async def test():
+        async with World(hello, scaling=Scaling(max_inputs=10, max_containers=5)) as world:
+            await world.pool.prepare(3)
+            world.pool.start()
+            dial, dying = world.gateway.dialer.dial, list(world.containers)
+            for container in dying:
+                vanish(container, leave_file=False)
+
+            async def dial_and_die(address):
+                found = [c for c in dying if c.path == address.path]
+                if not found:
+                    return await dial(address)
+                dying.remove(found[0])
+                deaf = socket.socket(socket.AF_UNIX)
+                deaf.bind(address.path)
+                deaf.listen()
+                connection = await dial(address)
+                asyncio.get_running_loop().call_soon(deaf.close)  # when the request is written
+                return connection
+
+            world.gateway.dialer.dial = dial_and_die
+            client = await world.connect()
+            client.send(REQUESTS[name][0])
+            head, _ = await client.response(method(name))
+            assert head.status_code == (502 if name == "POST" else 200)
+            assert len(world.requests) == (0 if name == "POST" else 1)
+            await world.idle()
 
     run(test)
 

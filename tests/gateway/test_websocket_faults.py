@@ -340,7 +340,7 @@ def test_an_answer_is_read_that_came_before_a_container_closed_on_what_it_was_se
         def upstream_writable(self, writable) -> None:
             pass
 
-        def upstream_lost(self, reason, *, orderly=False) -> None:
+        def upstream_lost(self, reason, *, orderly=False, unread=False) -> None:
             self.lost.set()
 
     async def test():

@@ -229,9 +229,8 @@ class Exchange:
         if self._body is not None:
             self._body.forget()
         if not self.request_complete and head.status >= 400:
-            self.keep_alive = (
-                False  # the rest is not wanted: the client need not send it (RFC 9112 §9.5)
-            )
+            # The rest is not wanted: the client need not send it (RFC 9112 §9.5).
+            self.keep_alive = False
         extra = b"x-request-id: %b\r\n" % self.head.request_id
         if self._lease is not None and self._lease.cold_start is not None:
             extra += server_timing(self._lease.cold_start.phases)
@@ -281,8 +280,8 @@ class Exchange:
         if rest:
             tunnel.from_container(rest)
 
-    def upstream_lost(self, reason: str, *, orderly: bool = False) -> None:
-        """The connection to the container ended, with the response where `orderly` and it has no other end."""
+    def upstream_lost(self, reason: str, *, orderly: bool = False, unread: bool = False) -> None:
+        """The connection ended: see `ResponseReceiver`."""
         upstream, self._upstream = self._upstream, None
         if self._over or upstream is None:
             return
@@ -296,7 +295,9 @@ class Exchange:
             self._end_lease()
             self._client.cut()
             return
-        if self._executions >= MAX_EXECUTIONS or not self._repeatable():
+        if unread and self._body is None:
+            self._executions -= 1  # nobody begins with half a head
+        elif self._executions >= MAX_EXECUTIONS or not self._repeatable():
             self._refuse(Refusal(502, reason))
             return
         self._end_lease()

@@ -54,10 +54,11 @@ class ResponseReceiver(Protocol):
     def response_flush(self) -> None:
         """Everything in hand has been told."""
 
-    def upstream_lost(self, reason: str, *, orderly: bool = False) -> None:
+    def upstream_lost(self, reason: str, *, orderly: bool = False, unread: bool = False) -> None:
         """The connection ended before the response was whole.
 
         Unless it ended where the container closes, which in an `orderly` way ends a response without length.
+        `unread` says that the container has not read all of what was sent, and has said nothing.
         """
 
     def upstream_writable(self, writable: bool) -> None:
@@ -123,15 +124,20 @@ class UpstreamConnection(FlowControlledProtocol):
         self._dialer.open -= 1
         self._dialer.forget(self)
         orderly = exc is None
+        reset = isinstance(exc, ConnectionResetError)
+        # A unix socket says so where its other end was closed with something unread in it, or unaccepted.
+        unread = reset and self._local and not (self._head or self._unfinished)
         if not orderly:
             # The error of a reset is told once: to whoever writes first, or else reads.
-            orderly = self._read_last_words() and not isinstance(exc, ConnectionResetError)
+            orderly = self._read_last_words() and not reset
         tunnel, self.tunnel = self.tunnel, None
         if tunnel is not None:
             tunnel.container_lost()
         receiver, self.receiver = self.receiver, None
         if receiver is not None:
-            receiver.upstream_lost("the container closed the connection", orderly=orderly)
+            receiver.upstream_lost(
+                "the container closed the connection", orderly=orderly, unread=unread
+            )
 
     def _read_last_words(self) -> bool:
         """Read what came before the container closed; returns whether it did so, and was not cut off.
@@ -149,6 +155,10 @@ class UpstreamConnection(FlowControlledProtocol):
         except OSError:  # nothing came, or the connection was reset
             pass
         return False
+
+    @property
+    def _local(self) -> bool:
+        return self.key.startswith("/")
 
     @property
     def _expects(self) -> bool:
