@@ -15,11 +15,12 @@ import h11
 from gateway.corpus import Seen
 from pools.fakes import FakeClock, FakeEngine, function, spec
 from portico.gateway.auth import ProxyTokens
+from portico.gateway.dialer import Dialer
 from portico.gateway.downstream import ClientConnection
 from portico.gateway.forwarding import Forwarding
 from portico.gateway.gateway import Gateway
 from portico.gateway.limits import Limits, TokenBucket
-from portico.gateway.upstream import Dialer, UpstreamConnection
+from portico.gateway.upstream import UpstreamConnection
 from portico.pools.endpoint import Endpoint
 from portico.pools.family import PoolFamily
 from portico.pools.pool import Pool

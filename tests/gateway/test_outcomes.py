@@ -16,9 +16,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from gateway.sockets import ACCEPTED, HANDSHAKE
 from gateway.table import Transport
 from gateway.world import DEADLINE, Client, Connection, Container, StandingClock, World, hello, run
+from portico.gateway.dialer import MAX_IDLE
 from portico.gateway.downstream import ClientConnection
 from portico.gateway.head import IDEMPOTENT
-from portico.gateway.upstream import MAX_IDLE
 from portico.wire.manifest import Scaling
 
 GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"

@@ -13,7 +13,7 @@ import h11
 import pytest
 
 from gateway.world import DEADLINE, Connection, Container, World, header, hello, run
-from portico.gateway.upstream import Dialer
+from portico.gateway.dialer import Dialer
 from portico.wire.container import Address
 from portico.wire.manifest import Scaling
 

@@ -12,8 +12,8 @@ from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessag
 from gateway.sockets import HANDSHAKE, Socket, accept, echo
 from gateway.world import DEADLINE, Connection, World, header, hello, run
 from portico.gateway import tunnel
+from portico.gateway.dialer import Dialer
 from portico.gateway.limits import Limits
-from portico.gateway.upstream import Dialer
 from portico.wire.container import Address
 
 MASK = b"\x80\x00\x00\x00\x00"  # a length of zero, masked with zeros

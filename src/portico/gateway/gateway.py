@@ -14,6 +14,7 @@ from time import monotonic
 from typing import Any, cast
 
 from portico.gateway.auth import ProxyTokens
+from portico.gateway.dialer import Dialer
 from portico.gateway.downstream import ClientConnection
 from portico.gateway.forwarding import Forwarding, Peer
 from portico.gateway.head import RequestHead
@@ -21,7 +22,6 @@ from portico.gateway.ledger import Ledger
 from portico.gateway.limits import Limits, TokenBucket
 from portico.gateway.problems import Refusal
 from portico.gateway.router import Router
-from portico.gateway.upstream import Dialer
 from portico.pools.endpoint import Endpoint
 from portico.pools.tally import Durations
 

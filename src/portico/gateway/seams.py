@@ -6,12 +6,13 @@ import asyncio
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, Protocol
 
+from portico.gateway.dialer import Dialer
 from portico.gateway.forwarding import Peer
 from portico.gateway.head import RequestHead
 from portico.gateway.ledger import Ledger
 from portico.gateway.limits import Limits
 from portico.gateway.tunnel import Tunnel
-from portico.gateway.upstream import Dialer, UpstreamConnection
+from portico.gateway.upstream import UpstreamConnection
 from portico.pools.endpoint import Endpoint
 
 if TYPE_CHECKING:
