@@ -230,9 +230,8 @@ class Exchange:
         if self._body is not None:
             self._body.forget()
         if not self.request_complete and head.status >= 400:
-            self.keep_alive = (
-                False  # the rest is not wanted: the client need not send it (RFC 9112 §9.5)
-            )
+            # The rest is not wanted: the client need not send it (RFC 9112 §9.5).
+            self.keep_alive = False
         cold_start = None if lease is None else lease.cold_start
         self.keep_alive = self._response.head(head, cold_start, keep_alive=self.keep_alive)
 
@@ -275,10 +274,7 @@ class Exchange:
             tunnel.from_container(rest)
 
     def upstream_lost(self, reason: str, *, orderly: bool = False, unread: bool = False) -> None:
-        """The connection to the container ended, with the response where `orderly` and it has no other end.
-
-        `unread` says that it was reset and said nothing; on a unix socket it had not read all of the request then.
-        """
+        """The connection ended: see `ResponseReceiver`."""
         upstream, self._upstream = self._upstream, None
         if self._over or upstream is None:
             return
@@ -292,8 +288,7 @@ class Exchange:
             self._end_lease()
             self._client.cut()
             return
-        local = self._address is not None and self._address.path is not None
-        if unread and local and self._body is None:
+        if unread and self._body is None:
             self._executions -= 1  # nobody begins with half a head
         elif self._executions >= MAX_EXECUTIONS or not self._repeatable():
             self._refuse(Refusal(502, reason))

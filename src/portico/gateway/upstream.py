@@ -49,7 +49,7 @@ class ResponseReceiver(Protocol):
         """The connection ended before the response was whole.
 
         Unless it ended where the container closes, which in an `orderly` way ends a response without length.
-        `unread` says that it was reset before anything came of it.
+        `unread` says that the container has not read all of what was sent, and has said nothing.
         """
 
     def upstream_writable(self, writable: bool) -> None:
@@ -115,11 +115,12 @@ class UpstreamConnection(FlowControlledProtocol):
         self._dialer.open -= 1
         self._dialer.forget(self)
         orderly = exc is None
-        # What a socket's other end has not read when it is closed, or accepted, is answered by a reset (unix(7)).
-        unread = isinstance(exc, ConnectionResetError) and not (self._head or self._unfinished)
+        reset = isinstance(exc, ConnectionResetError)
         if not orderly:
             # The error of a reset is told once: to whoever writes first, or else reads.
-            orderly = self._read_last_words() and not isinstance(exc, ConnectionResetError)
+            orderly = self._read_last_words() and not reset
+        # A unix socket says so where its other end was closed with something unread in it, or unaccepted.
+        unread = reset and self._local and not (self._head or self._unfinished)
         tunnel, self.tunnel = self.tunnel, None
         if tunnel is not None:
             tunnel.container_lost()
@@ -145,6 +146,10 @@ class UpstreamConnection(FlowControlledProtocol):
         except OSError:  # nothing came, or the connection was reset
             pass
         return False
+
+    @property
+    def _local(self) -> bool:
+        return self.key.startswith("/")
 
     @property
     def _expects(self) -> bool:
