@@ -115,11 +115,12 @@ class UpstreamConnection(FlowControlledProtocol):
         self._dialer.open -= 1
         self._dialer.forget(self)
         orderly = exc is None
-        # What a socket's other end has not read when it is closed, or accepted, is answered by a reset (unix(7)).
-        unread = isinstance(exc, ConnectionResetError) and not (self._head or self._unfinished)
+        reset = isinstance(exc, ConnectionResetError)
         if not orderly:
             # The error of a reset is told once: to whoever writes first, or else reads.
-            orderly = self._read_last_words() and not isinstance(exc, ConnectionResetError)
+            orderly = self._read_last_words() and not reset
+        # A unix socket's other end that is closed with something unread, or unaccepted, resets it (unix(7)).
+        unread = reset and not (self._head or self._unfinished)
         tunnel, self.tunnel = self.tunnel, None
         if tunnel is not None:
             tunnel.container_lost()
