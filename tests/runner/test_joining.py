@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
 
-from portico.runner.joining import MAX_JOINED, JoiningTransport, joined
+from portico.runner.joining import MAX_JOINED, JoiningTransport
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n"
 
@@ -30,30 +31,65 @@ class Wire(asyncio.Transport):
         self.protocol = protocol
 
 
+class Loop:
+    """Turns when a test says so."""
+
+    def __init__(self) -> None:
+        self.soon: list[Callable[[], None]] = []
+
+    def call_soon(self, callback) -> None:
+        self.soon.append(callback)
+
+    def turn(self) -> None:
+        soon, self.soon = self.soon, []
+        for callback in soon:
+            callback()
+
+
 @pytest.fixture
 def wire():
     return Wire()
 
 
 @pytest.fixture
-def transport(wire):
-    transport = JoiningTransport(wire)
-    transport.hold()
-    return transport
+def loop():
+    return Loop()
 
 
-async def until_done(awaitable) -> None:
-    await awaitable
+@pytest.fixture
+def transport(wire, loop):
+    return JoiningTransport(wire, loop)
 
 
-def test_held_writes_leave_as_one_and_later_ones_at_once(wire, transport):
+def test_writes_of_one_turn_leave_as_one_with_the_next(wire, loop, transport):
     transport.write(HEAD)
     transport.write(b"ok")
     assert wire.writes == []
-    transport.release()
+    loop.turn()
     assert wire.writes == [HEAD + b"ok"]
     transport.write(b"more")
+    loop.turn()
     assert wire.writes[1:] == [b"more"]
+
+
+def test_nothing_is_sent_twice_where_the_handler_ends_within_the_turn(wire, loop, transport):
+    transport.write(HEAD)
+    transport.flush()
+    assert wire.writes == [HEAD]
+    loop.turn()
+    assert wire.writes == [HEAD]
+    transport.write(b"next")
+    loop.turn()
+    assert wire.writes == [HEAD, b"next"]
+    assert loop.soon == []
+
+
+def test_writes_behind_a_flush_in_the_same_turn_leave_with_the_next(wire, loop, transport):
+    transport.write(b"a")
+    transport.flush()
+    transport.write(b"b")
+    loop.turn()
+    assert wire.writes == [b"a", b"b"]
 
 
 def test_end_is_told_in_the_head_that_has_not_left(wire, transport):
@@ -62,38 +98,33 @@ def test_end_is_told_in_the_head_that_has_not_left(wire, transport):
     transport.write(HEAD)
     transport.write(b"ok")
     assert transport.tell_end(7)
-    transport.release()
+    transport.flush()
     told = HEAD[:-2] + b"x-portico-ended: 7\r\n\r\nok"
     assert wire.writes == [b"HTTP/1.1 100 Continue\r\n\r\n" + told]
 
 
-def test_end_is_not_told_once_the_head_has_left_nor_in_a_body_that_looks_like_one(wire, transport):
+def test_end_is_not_told_once_the_head_has_left_nor_in_a_body_that_looks_like_one(
+    wire, loop, transport
+):
     assert not transport.tell_end(7)
     transport.expect_head()
     transport.write(HEAD)
-    transport.release()
-    transport.hold()
+    loop.turn()
     transport.write(HEAD)  # a body
     assert not transport.tell_end(7)
-    transport.release()
+    transport.flush()
     assert wire.writes == [HEAD, HEAD]
 
 
-def test_end_is_not_told_when_the_head_was_written_by_another_task_while_the_handler_waited(
+def test_end_is_told_where_another_task_of_the_handler_wrote_the_head_in_the_same_turn(
     wire, transport
 ):
-    async def handler() -> None:
-        async def child() -> None:
-            transport.write(HEAD)
-
-        await asyncio.create_task(child())
-        transport.write(HEAD)  # a body
-
     transport.expect_head()
-    asyncio.run(until_done(joined(handler(), transport)))
-    assert not transport.tell_end(7)
-    transport.release()
-    assert wire.writes == [HEAD, HEAD]
+    transport.write(HEAD)
+    transport.write(HEAD)  # a body
+    assert transport.tell_end(7)
+    transport.flush()
+    assert wire.writes == [HEAD[:-2] + b"x-portico-ended: 7\r\n\r\n" + HEAD]
 
 
 def test_end_is_not_told_to_a_client_that_is_gone(wire, transport):
@@ -122,77 +153,13 @@ def test_another_protocol_writes_directly(wire, transport):
     assert wire.writes == [b"101", b"frame"]
 
 
-def test_what_a_handler_writes_leaves_when_it_waits_and_its_last_words_are_held(wire, transport):
-    async def handler() -> None:
+def test_what_a_handler_says_before_it_waits_arrives_while_it_waits():
+    async def test() -> None:
+        wire = Wire()
+        transport = JoiningTransport(wire, asyncio.get_running_loop())
         transport.write(b"a")
         transport.write(b"b")
         await asyncio.sleep(0)
-        seen.append(list(wire.writes))
-        transport.write(b"c")
+        assert wire.writes == [b"ab"]
 
-    seen: list[list[bytes]] = []
-    asyncio.run(until_done(joined(handler(), transport)))
-    assert seen == [[b"ab"]]
-    assert wire.writes == [b"ab"]
-    transport.release()
-    assert wire.writes == [b"ab", b"c"]
-
-
-def test_other_tasks_of_a_waiting_handler_write_at_once(wire, transport):
-    async def handler() -> None:
-        async def child() -> None:
-            transport.write(b"child")
-            seen.append(list(wire.writes))
-
-        await asyncio.create_task(child())
-
-    seen: list[list[bytes]] = []
-    asyncio.run(until_done(joined(handler(), transport)))
-    assert seen == [[b"child"]]
-
-
-def test_a_handler_is_cancelled_like_any_other_and_may_clean_up(wire, transport):
-    async def handler() -> None:
-        try:
-            await asyncio.Event().wait()
-        except asyncio.CancelledError:
-            await asyncio.sleep(0)
-            transport.write(b"cleaned up")
-            raise
-
-    async def main() -> None:
-        task = asyncio.create_task(until_done(joined(handler(), transport)))
-        await asyncio.sleep(0)
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-        transport.release()
-
-    asyncio.run(main())
-    assert wire.writes == [b"cleaned up"]
-
-
-def test_an_exception_passes(transport):
-    async def fails() -> None:
-        raise KeyError("no")
-
-    with pytest.raises(KeyError):
-        asyncio.run(until_done(joined(fails(), transport)))
-
-
-def test_closing_closes_the_handler(transport):
-    async def forever() -> None:
-        try:
-            await asyncio.sleep(1000)
-        finally:
-            closed.append(True)
-
-    closed: list[bool] = []
-
-    async def main() -> None:
-        steps = joined(forever(), transport)
-        steps.send(None)
-        steps.close()
-
-    asyncio.run(main())
-    assert closed == [True]
+    asyncio.run(test())

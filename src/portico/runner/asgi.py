@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from portico.runner.inputs import Input, Inputs
-from portico.runner.joining import JoiningTransport, joined
+from portico.runner.joining import JoiningTransport
 from portico.runner.tracebacks import report
 from portico.runner.trailers import EXTENSION, TrailingSend
 from portico.runner.websockets import OpenSocket, PeerGone, WebSockets
@@ -55,7 +55,7 @@ def accounted(app: App, inputs: Inputs, websockets: WebSockets) -> App:
             elif transport is not None:
                 transport.expect_head()
                 scope["extensions"] = {EXTENSION: {}}
-                await joined(app(scope, receive, TrailingSend(send, transport)), transport)
+                await app(scope, receive, TrailingSend(send, transport))
             else:
                 await app(scope, receive, send)
         except asyncio.CancelledError:
@@ -76,7 +76,7 @@ def accounted(app: App, inputs: Inputs, websockets: WebSockets) -> App:
                 )
                 inputs.end(number, told)
             if transport is not None:
-                transport.release()
+                transport.flush()
 
     return handle
 

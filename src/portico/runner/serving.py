@@ -92,7 +92,7 @@ class _Protocol(HttpToolsProtocol):
         self._inputs = inputs
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        joining = JoiningTransport(cast(asyncio.Transport, transport))
+        joining = JoiningTransport(cast(asyncio.Transport, transport), self.loop)
         super().connection_made(cast(asyncio.Transport, joining))
 
     def on_message_begin(self) -> None:
