@@ -551,6 +551,73 @@ def test_client_that_leaves_while_its_upload_is_not_read_is_noticed():
     run(test)
 
 
+def test_connection_that_a_container_does_not_read_goes_with_the_client():
+    stuck = asyncio.Event()
+
+    async def deaf(connection: Connection) -> None:
+        await connection.request()
+        connection.writer.transport.pause_reading()
+        await stuck.wait()
+
+    async def test():
+        async with World(deaf, reports_end=False) as world:
+            client = await world.connect()
+            client.send(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000\r\n\r\n")
+            client.send(b"x" * 700_000)  # more than the container's socket takes
+            await world.requested(1)
+            (connection,) = world.gateway._connections
+            async with asyncio.timeout(DEADLINE):
+                while not connection.paused:
+                    await asyncio.sleep(0.01)
+            client.close()
+            await world.connected(0)
+            async with asyncio.timeout(DEADLINE):
+                while world.gateway.dialer.open:
+                    await asyncio.sleep(0.01)
+            await world.idle()
+            stuck.set()
+
+    run(test)
+
+
+def test_input_that_no_container_has_seen_holds_no_slot():
+    async def test():
+        async with World(hello) as world:
+            world.ends_when_cancelled = False
+            await (await world.pool.acquire()).member.owner.prepare(1)
+            (member,) = world.pool.members
+            member.ended(tuple(member.leases))
+            client = await world.connect()
+
+            addresses, member.addresses = (
+                member.addresses,
+                {},
+            )  # a version without this web function
+            client.send(GET)
+            assert (await client.response())[0].status_code == 404
+            assert not world.pool.busy
+            member.addresses = addresses
+
+            async def full(address):
+                raise OSError(errno.EMFILE, "too many open files")
+
+            world.gateway.dialer.dial = full
+            client.send(GET)
+            assert (await client.response())[0].status_code == 503
+            assert not world.pool.busy
+
+            world.gateway.dialer.dial = lambda address: asyncio.Event().wait()
+            client.send(GET)
+            async with asyncio.timeout(DEADLINE):
+                while not world.pool.busy:
+                    await asyncio.sleep(0.01)
+            client.close()
+            await world.connected(0)
+            assert not world.pool.busy
+
+    run(test)
+
+
 def test_client_that_leaves_behind_pipelined_requests_is_noticed():
     async def slow(connection: Connection) -> None:
         await connection.request()

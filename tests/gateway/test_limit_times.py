@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 
 import h11
 import pytest
@@ -11,6 +12,7 @@ from wsproto.events import BytesMessage
 from gateway.sockets import Socket, accept, echo
 from gateway.world import DEADLINE, Connection, StandingClock, World, header, hello, run
 from portico.gateway import gateway
+from portico.gateway.downstream import ClientConnection
 from portico.wire.manifest import Scaling
 
 GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
@@ -170,6 +172,37 @@ def test_a_response_that_has_begun_may_take_any_time_but_not_be_silent():
     run(test)
 
 
+def test_a_reader_that_is_slow_is_not_taken_for_a_container_that_is_silent():
+    async def large(connection: Connection) -> None:
+        await connection.request()
+        await connection.body()
+        await connection.respond(bytes(24 << 20))
+
+    async def test():
+        async with World(large, timeout=300, clock=StandingClock()) as world:
+            with socket.socket() as client:
+                client.setsockopt(
+                    socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 15
+                )  # half of what is read
+                client.connect(("127.0.0.1", world.own_port))
+                client.sendall(GET)
+                await world.requested(1)
+                (connection,) = world.gateway._connections
+                await _at_rest(connection)
+                for _ in range(4):
+                    client.recv(1 << 17, socket.MSG_WAITALL)
+                    await _at_rest(connection)
+                    world.pass_time(200)
+                    assert not connection.closing
+                world.pass_time(300 - MOMENT)
+                assert not connection.closing
+                world.pass_time(MOMENT)
+                await world.connected(0)
+                await world.idle()
+
+    run(test)
+
+
 def test_a_websocket_may_be_open_for_any_time_but_not_silent():
     async def test():
         async with World(echo, timeout=300, clock=StandingClock()) as world:
@@ -234,3 +267,12 @@ def test_the_wait_for_a_container_is_bounded_by_startup_timeout():
             await world.idle()
 
     run(test)
+
+
+async def _at_rest(connection: ClientConnection) -> None:
+    """Wait until the client has taken what it takes for now."""
+    before = -1
+    async with asyncio.timeout(DEADLINE):
+        while connection.writable or before != connection.unsent(in_flight=True):
+            before = connection.unsent(in_flight=True)
+            await asyncio.sleep(0.05)

@@ -20,9 +20,8 @@ from portico.gateway.upstream import UpstreamConnection
 
 # A deadline that the next look at the clock sets: asking the time for each request costs more.
 ARM_IDLE = -1.0
-MAX_QUEUED = (
-    16  # pipelined requests read ahead; as long as reading goes on, a client that leaves is noticed
-)
+# Pipelined requests read ahead; as long as reading goes on, a client that leaves is noticed.
+MAX_QUEUED = 16
 LINGER = 2.0  # seconds to read and discard what a client still sends after its last answer
 
 
@@ -244,7 +243,10 @@ class ClientConnection(FlowControlledProtocol):
     def look_at_clock(self, now: float) -> None:
         """Act on what is overdue; `now` is the loop's time, in seconds."""
         deadline = self.deadline
-        if deadline == ARM_IDLE or self._draining_buffer():
+        current = self._current
+        if current is not None and not self.writable and self._takes_more():
+            current.client_gets_on(now)  # who has paused the container, and is not its silence
+        elif deadline == ARM_IDLE or self._draining_buffer():
             self._deadline = now + self._patience
         elif deadline <= now:
             self._expire()
@@ -257,6 +259,11 @@ class ClientConnection(FlowControlledProtocol):
         self._unsent = self.unsent() if self._lingering else transport.get_write_buffer_size()
         return self._unsent != before
 
+    def _takes_more(self) -> bool:
+        """Whether a client whose response is not out has taken some of it since the last look."""
+        before, self._unsent = self._unsent, self.unsent(in_flight=True)
+        return self._unsent != before
+
     @property
     def _patience(self) -> float:
         """Seconds for what is due next, where nothing is in progress."""
@@ -266,12 +273,12 @@ class ClientConnection(FlowControlledProtocol):
         return limits.head_timeout if self._reader.in_head else limits.idle_timeout
 
     def _expire(self) -> None:
-        if self._lingering or self._unsent:
-            self.transport.abort()
-        elif self._tunnel is not None:
-            self._tunnel.expire()
-        elif self._current is not None:
+        if self._current is not None:
             self._current.expire()
+        elif self._tunnel is not None and not self._lingering:
+            self._tunnel.expire()
+        elif self._lingering or self._unsent:
+            self.transport.abort()
         elif self._reader.in_head:
             self._reader.fail(Refusal(408, "the request head took too long"))
         else:
