@@ -203,6 +203,49 @@ def test_a_reader_that_is_slow_is_not_taken_for_a_container_that_is_silent():
     run(test)
 
 
+def test_a_timeout_is_told_to_a_client_that_was_slow_to_read_the_answer_before():
+    size = 200_000
+
+    async def once(connection: Connection) -> None:
+        await connection.request()
+        await connection.body()
+        await connection.respond(bytes(size))
+        await connection.request()
+        await connection.reader.read()
+
+    async def test():
+        loop = asyncio.get_running_loop()
+        async with World(once, timeout=300, clock=StandingClock()) as world:
+            with socket.socket() as client:
+                client.setblocking(False)
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 14)
+                await loop.sock_connect(client, ("127.0.0.1", world.own_port))
+                await world.connected(1)
+                (connection,) = world.gateway._connections
+                ours = connection.transport.get_extra_info("socket")
+                ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 14)
+                await loop.sock_sendall(client, GET)
+                await world.requested(1)
+                received = 0
+                async with asyncio.timeout(DEADLINE):
+                    while connection._current is not None:
+                        received += len(await loop.sock_recv(client, 1 << 12))
+                    for _ in range(2):
+                        world.pass_time(0)  # the answer is over, and some of it not out
+                    assert connection.unsent() > 0
+                    await loop.sock_sendall(client, GET)
+                    await world.requested(2)
+                    while connection.unsent() or received < size:
+                        received += len(await loop.sock_recv(client, 1 << 16))
+                    world.pass_time(300)
+                    answer = b""
+                    while b"timeout of 300 s" not in answer:
+                        answer = answer[-64:] + await loop.sock_recv(client, 1 << 16)
+                        assert answer
+
+    run(test)
+
+
 def test_a_websocket_may_be_open_for_any_time_but_not_silent():
     async def test():
         async with World(echo, timeout=300, clock=StandingClock()) as world:
