@@ -183,6 +183,8 @@ class ClientConnection(FlowControlledProtocol):
             self._current = self._queue.popleft()
             self._current.begin()
         self._advancing = False
+        if self._lingering:
+            self._drop_queued()
 
     def exchange_over(self, keep_alive: bool) -> None:
         """The current response is complete."""
@@ -243,9 +245,14 @@ class ClientConnection(FlowControlledProtocol):
     def look_at_clock(self, now: float) -> None:
         """Act on what is overdue; `now` is the loop's time, in seconds."""
         deadline = self.deadline
-        current = self._current
-        if current is not None and not self.writable and self._takes_more():
-            current.client_gets_on(now)  # who has paused the container, and is not its silence
+        if not self.writable and not self._lingering and self._takes_more():
+            # It is the client that the container waits for, and not silent.
+            if self._tunnel is not None:
+                self._tunnel.client_gets_on(now)
+            elif self._current is not None:
+                self._current.client_gets_on(now)
+            else:
+                self._deadline = now + self._patience
         elif deadline == ARM_IDLE or self._draining_buffer():
             self._deadline = now + self._patience
         elif deadline <= now:
@@ -260,7 +267,7 @@ class ClientConnection(FlowControlledProtocol):
         return self._unsent != before
 
     def _takes_more(self) -> bool:
-        """Whether a client whose response is not out has taken some of it since the last look."""
+        """Whether a slow client has taken some of what is sent to it since the last look."""
         before, self._unsent = self._unsent, self.unsent(in_flight=True)
         return self._unsent != before
 
