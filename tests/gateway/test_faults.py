@@ -15,7 +15,7 @@ import pytest
 
 from gateway.world import DEADLINE, Connection, World, header, hello, run
 from portico.gateway.limits import Limits
-from portico.wire.container import Failed
+from portico.wire.container import Address, Failed
 from portico.wire.manifest import Scaling
 
 GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
@@ -580,40 +580,40 @@ def test_connection_that_a_container_does_not_read_goes_with_the_client():
     run(test)
 
 
-def test_input_that_no_container_has_seen_holds_no_slot():
+@pytest.mark.parametrize(
+    ("limit", "address", "status"),
+    [
+        (None, None, 404),  # a version without this web function
+        (0, None, 503),  # no descriptors are left for a connection
+        (None, "full.sock", None),  # the client leaves while its backlog is full
+    ],
+)
+def test_input_that_no_container_has_seen_holds_no_slot(limit, address, status):
     async def test():
-        async with World(hello) as world:
+        async with World(hello, limits=Limits(upstream_connections=limit)) as world:
             world.ends_when_cancelled = False
-            await (await world.pool.acquire()).member.owner.prepare(1)
-            (member,) = world.pool.members
-            member.ended(tuple(member.leases))
-            client = await world.connect()
-
-            addresses, member.addresses = (
-                member.addresses,
-                {},
-            )  # a version without this web function
-            client.send(GET)
-            assert (await client.response())[0].status_code == 404
-            assert not world.pool.busy
-            member.addresses = addresses
-
-            async def full(address):
-                raise OSError(errno.EMFILE, "too many open files")
-
-            world.gateway.dialer.dial = full
-            client.send(GET)
-            assert (await client.response())[0].status_code == 503
-            assert not world.pool.busy
-
-            world.gateway.dialer.dial = lambda address: asyncio.Event().wait()
-            client.send(GET)
-            async with asyncio.timeout(DEADLINE):
-                while not world.pool.busy:
-                    await asyncio.sleep(0.01)
-            client.close()
-            await world.connected(0)
-            assert not world.pool.busy
+            lease = await world.pool.acquire()
+            lease.never_began()
+            if status == 404:
+                lease.member.addresses = {}
+            with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as first:
+                if address is not None:
+                    path = str(world.folder / address)
+                    listener.bind(path)
+                    listener.listen(0)
+                    first.connect(path)
+                    lease.member.addresses = {"": Address(path=path)}
+                client = await world.connect()
+                client.send(GET)
+                if status is None:
+                    async with asyncio.timeout(DEADLINE):
+                        while not world.pool.busy:
+                            await asyncio.sleep(0.01)
+                    client.close()
+                    await world.connected(0)
+                else:
+                    assert (await client.response())[0].status_code == status
+                assert not world.pool.busy
 
     run(test)
 
