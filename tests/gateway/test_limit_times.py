@@ -174,6 +174,35 @@ def test_a_response_that_has_begun_may_take_any_time_but_not_be_silent():
     run(test)
 
 
+def test_a_client_that_does_not_read_the_end_of_its_answer_is_idle():
+    async def once(connection: Connection) -> None:
+        await connection.request()
+        await connection.body()
+        await connection.respond(bytes(200_000))
+        await connection.reader.read()
+
+    async def test():
+        async with World(once, timeout=300, clock=StandingClock()) as world:
+            with socket.socket() as client:
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 14)
+                client.connect(("127.0.0.1", world.own_port))
+                await world.connected(1)
+                (connection,) = world.gateway._connections
+                ours = connection.transport.get_extra_info("socket")
+                ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 14)
+                client.sendall(GET)
+                await world.requested(1)
+                await world.idle()
+                await _at_rest(connection)
+                for _ in range(
+                    3
+                ):  # how much there is, that it stays so, and that it has for long enough
+                    world.pass_time(75)
+                await world.connected(0)
+
+    run(test)
+
+
 async def _large(connection: Connection) -> None:
     await connection.request()
     await connection.body()
@@ -248,6 +277,8 @@ def test_a_timeout_is_told_to_a_client_that_was_slow_to_read_the_answer_before()
                     for _ in range(2):
                         world.pass_time(0)  # the answer is over, and some of it not out
                     assert connection.unsent() > 0
+                    world.pass_time(75 - MOMENT)
+                    assert not connection.closing
                     await loop.sock_sendall(client, GET)
                     await world.requested(2)
                     while connection.unsent() or received < size:

@@ -245,14 +245,12 @@ class ClientConnection(FlowControlledProtocol):
     def look_at_clock(self, now: float) -> None:
         """Act on what is overdue; `now` is the loop's time, in seconds."""
         deadline = self.deadline
-        if not self.writable and not self._lingering and self._takes_more():
+        if not self.writable and self._busy and self._takes_more():
             # It is the client that the container waits for, and not silent.
             if self._tunnel is not None:
                 self._tunnel.client_gets_on(now)
             elif self._current is not None:
                 self._current.client_gets_on(now)
-            else:
-                self._deadline = now + self._patience
         elif deadline == ARM_IDLE or self._draining_buffer():
             self._deadline = now + self._patience
         elif deadline <= now:
@@ -260,11 +258,16 @@ class ClientConnection(FlowControlledProtocol):
 
     def _draining_buffer(self) -> bool:
         """Whether an answer that is over for us is still on its way to the client, and gets on."""
-        if self._current is not None or (self._tunnel is not None and not self._lingering):
+        if self._busy:
             return False
         before, transport = self._unsent, self.transport
         self._unsent = self.unsent() if self._lingering else transport.get_write_buffer_size()
         return self._unsent != before
+
+    @property
+    def _busy(self) -> bool:
+        """Whether there is an exchange or a WebSocket, with a deadline of its own."""
+        return self._current is not None or (self._tunnel is not None and not self._lingering)
 
     def _takes_more(self) -> bool:
         """Whether a slow client has taken some of what is sent to it since the last look."""
