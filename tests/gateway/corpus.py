@@ -141,6 +141,10 @@ LENGTHS = refuse(
         "length": (post(b"Content-Length: 5", body=b"hello"), posted()),
         "length in another case": (post(b"cOnTeNt-LeNgTh: 5", body=b"hello"), posted()),
         "length with leading zeros": (post(b"Content-Length: 00005", body=b"hello"), posted()),
+        "length with more zeros than Python reads": (
+            post(b"Content-Length: " + b"0" * 5000 + b"5", body=b"hello"),
+            posted(),
+        ),
         "length among blanks": (post(b"Content-Length: \t 5 \t", body=b"hello"), posted()),
         "length right behind the colon": (post(b"Content-Length:5", body=b"hello"), posted()),
         "length of nothing": (post(b"Content-Length: 0"), posted(body=b"")),

@@ -15,7 +15,7 @@ import pytest
 
 from gateway.world import DEADLINE, Connection, World, header, hello, run
 from portico.gateway.limits import Limits
-from portico.wire.container import Failed
+from portico.wire.container import Address, Failed
 from portico.wire.manifest import Scaling
 
 GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
@@ -547,6 +547,73 @@ def test_client_that_leaves_while_its_upload_is_not_read_is_noticed():
                 client.writer.transport.abort()
                 await world.cancelled.get()
             await world.idle()
+
+    run(test)
+
+
+def test_connection_that_a_container_does_not_read_goes_with_the_client():
+    stuck = asyncio.Event()
+
+    async def deaf(connection: Connection) -> None:
+        await connection.request()
+        connection.writer.transport.pause_reading()
+        await stuck.wait()
+
+    async def test():
+        async with World(deaf, reports_end=False) as world:
+            client = await world.connect()
+            client.send(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000\r\n\r\n")
+            client.send(b"x" * 700_000)  # more than the container's socket takes
+            await world.requested(1)
+            (connection,) = world.gateway._connections
+            async with asyncio.timeout(DEADLINE):
+                while not connection.paused:
+                    await asyncio.sleep(0.01)
+            client.close()
+            await world.connected(0)
+            async with asyncio.timeout(DEADLINE):
+                while world.gateway.dialer.open:
+                    await asyncio.sleep(0.01)
+            await world.idle()
+            stuck.set()
+
+    run(test)
+
+
+@pytest.mark.parametrize(
+    ("limit", "address", "status"),
+    [
+        (None, None, 404),  # a version without this web function
+        (0, None, 503),  # no descriptors are left for a connection
+        (None, "full.sock", None),  # the client leaves while its backlog is full
+    ],
+)
+def test_input_that_no_container_has_seen_holds_no_slot(limit, address, status):
+    async def test():
+        async with World(hello, limits=Limits(upstream_connections=limit)) as world:
+            world.ends_when_cancelled = False
+            lease = await world.pool.acquire()
+            lease.never_began()
+            if status == 404:
+                lease.member.addresses = {}
+            with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as first:
+                if address is not None:
+                    path = str(world.folder / address)
+                    listener.bind(path)
+                    listener.listen(0)
+                    first.connect(path)
+                    lease.member.addresses = {"": Address(path=path)}
+                client = await world.connect()
+                client.send(GET)
+                if status is None:
+                    async with asyncio.timeout(DEADLINE):
+                        while not world.pool.busy:
+                            await asyncio.sleep(0.01)
+                    client.close()
+                    await world.connected(0)
+                else:
+                    assert (await client.response())[0].status_code == status
+                assert not world.pool.busy
 
     run(test)
 

@@ -256,7 +256,7 @@ def test_a_client_that_leaves_is_counted_by_what_it_was_told(
 
 def test_what_comes_behind_the_last_request_of_a_connection_is_dropped_and_counted():
     async def test():
-        async with BookedWorld(hello) as world:
+        async with BookedWorld(hello, limits=Limits(request_body=9998)) as world:
             client = await world.connect()
             last = b"GET /last HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
             client.send(GET + POST[:-3] + b"ab")  # the second is not whole
@@ -271,6 +271,14 @@ def test_what_comes_behind_the_last_request_of_a_connection_is_dropped_and_count
                 ("aborted", 0): 1,
                 ("?dropped", 0): 1,  # data behind the end, which is not read as a request
             }
+            client = await world.connect()
+            client.send(
+                b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 9999\r\n\r\n" + bytes(9999) + GET
+            )
+            assert (await client.rest()).startswith(b"HTTP/1.1 413 ")
+            assert (
+                world.outcomes[("?dropped", 0)] == 2
+            )  # read, but behind an answer that is the last
 
     run(test)
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
 
 import h11
 import pytest
 from wsproto.events import BytesMessage
 
-from gateway.sockets import Socket, accept, echo
+from gateway.sockets import HANDSHAKE, Socket, accept, echo
 from gateway.world import DEADLINE, Connection, StandingClock, World, header, hello, run
 from portico.gateway import gateway
+from portico.gateway.downstream import ClientConnection
+from portico.gateway.tunnel import CLOSE_PATIENCE
 from portico.wire.manifest import Scaling
 
 GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
@@ -170,6 +174,124 @@ def test_a_response_that_has_begun_may_take_any_time_but_not_be_silent():
     run(test)
 
 
+def test_a_client_that_does_not_read_the_end_of_its_answer_is_idle():
+    async def once(connection: Connection) -> None:
+        await connection.request()
+        await connection.body()
+        await connection.respond(bytes(200_000))
+        await connection.reader.read()
+
+    async def test():
+        async with World(once, timeout=300, clock=StandingClock()) as world:
+            with socket.socket() as client:
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 14)
+                client.connect(("127.0.0.1", world.own_port))
+                await world.connected(1)
+                (connection,) = world.gateway._connections
+                ours = connection.transport.get_extra_info("socket")
+                ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 14)
+                client.sendall(GET)
+                await world.requested(1)
+                await world.idle()
+                await _at_rest(connection)
+                for _ in range(
+                    3
+                ):  # how much there is, that it stays so, and that it has for long enough
+                    world.pass_time(75)
+                await world.connected(0)
+
+    run(test)
+
+
+async def _large(connection: Connection) -> None:
+    await connection.request()
+    await connection.body()
+    await connection.respond(bytes(24 << 20))
+
+
+async def _flood(connection: Connection) -> None:
+    await accept(connection)
+    for _ in range(24):
+        connection.raw(b"\x82\x7f" + (1 << 20).to_bytes(8) + bytes(1 << 20))
+    with contextlib.suppress(ConnectionError):
+        await connection.reader.read()
+    connection.ended()
+
+
+@pytest.mark.parametrize(("handler", "begin"), [(_large, GET), (_flood, HANDSHAKE)])
+def test_a_reader_that_is_slow_is_not_taken_for_a_container_that_is_silent(handler, begin):
+    async def test():
+        async with World(handler, timeout=300, clock=StandingClock()) as world:
+            with socket.socket() as client:
+                client.setsockopt(
+                    socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 15
+                )  # half of what is read
+                client.connect(("127.0.0.1", world.own_port))
+                client.sendall(begin)
+                await world.connected(1)
+                (connection,) = world.gateway._connections
+                await _at_rest(connection)
+                for _ in range(4):
+                    client.recv(1 << 17, socket.MSG_WAITALL)
+                    await _at_rest(connection)
+                    world.pass_time(200)
+                    # A look of the gateway's own may have come before the time passed.
+                    assert connection.deadline - world.clock.now in (100, 300)
+                world.pass_time(connection.deadline - world.clock.now - MOMENT)
+                assert not connection.closing
+                world.pass_time(2 * MOMENT)
+                world.pass_time(CLOSE_PATIENCE)  # for a frame that never ends
+                await world.connected(0)
+                await world.idle()
+
+    run(test)
+
+
+def test_a_timeout_is_told_to_a_client_that_was_slow_to_read_the_answer_before():
+    size = 200_000
+
+    async def once(connection: Connection) -> None:
+        await connection.request()
+        await connection.body()
+        await connection.respond(bytes(size))
+        await connection.request()
+        await connection.reader.read()
+
+    async def test():
+        loop = asyncio.get_running_loop()
+        async with World(once, timeout=300, clock=StandingClock()) as world:
+            with socket.socket() as client:
+                client.setblocking(False)
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 14)
+                await loop.sock_connect(client, ("127.0.0.1", world.own_port))
+                await world.connected(1)
+                (connection,) = world.gateway._connections
+                ours = connection.transport.get_extra_info("socket")
+                ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 14)
+                await loop.sock_sendall(client, GET)
+                await world.requested(1)
+                received = 0
+                async with asyncio.timeout(DEADLINE):
+                    while connection._current is not None:
+                        received += len(await loop.sock_recv(client, 1 << 12))
+                    for _ in range(2):
+                        world.pass_time(0)  # the answer is over, and some of it not out
+                    assert connection.unsent() > 0
+                    world.pass_time(75 - MOMENT)
+                    assert not connection.closing
+                    await loop.sock_sendall(client, GET)
+                    await world.requested(2)
+                    while connection.unsent() or received < size:
+                        received += len(await loop.sock_recv(client, 1 << 16))
+                    world.pass_time(300)
+                    answer = b""
+                    while b"timeout of 300 s" not in answer:
+                        answer = answer[-64:] + await loop.sock_recv(client, 1 << 16)
+                        assert answer
+
+    run(test)
+
+
 def test_a_websocket_may_be_open_for_any_time_but_not_silent():
     async def test():
         async with World(echo, timeout=300, clock=StandingClock()) as world:
@@ -234,3 +356,12 @@ def test_the_wait_for_a_container_is_bounded_by_startup_timeout():
             await world.idle()
 
     run(test)
+
+
+async def _at_rest(connection: ClientConnection) -> None:
+    """Wait until the client has taken what it takes for now."""
+    before = -1
+    async with asyncio.timeout(DEADLINE):
+        while connection.writable or before != connection.unsent(in_flight=True):
+            before = connection.unsent(in_flight=True)
+            await asyncio.sleep(0.05)

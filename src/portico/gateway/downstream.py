@@ -20,9 +20,8 @@ from portico.gateway.upstream import UpstreamConnection
 
 # A deadline that the next look at the clock sets: asking the time for each request costs more.
 ARM_IDLE = -1.0
-MAX_QUEUED = (
-    16  # pipelined requests read ahead; as long as reading goes on, a client that leaves is noticed
-)
+# Pipelined requests read ahead; as long as reading goes on, a client that leaves is noticed.
+MAX_QUEUED = 16
 LINGER = 2.0  # seconds to read and discard what a client still sends after its last answer
 
 
@@ -184,6 +183,8 @@ class ClientConnection(FlowControlledProtocol):
             self._current = self._queue.popleft()
             self._current.begin()
         self._advancing = False
+        if self._lingering:
+            self._drop_queued()
 
     def exchange_over(self, keep_alive: bool) -> None:
         """The current response is complete."""
@@ -244,17 +245,33 @@ class ClientConnection(FlowControlledProtocol):
     def look_at_clock(self, now: float) -> None:
         """Act on what is overdue; `now` is the loop's time, in seconds."""
         deadline = self.deadline
-        if deadline == ARM_IDLE or self._draining_buffer():
+        if not self.writable and self._busy and self._takes_more():
+            # It is the client that the container waits for, and not silent.
+            if self._tunnel is not None:
+                self._tunnel.client_gets_on(now)
+            elif self._current is not None:
+                self._current.client_gets_on(now)
+        elif deadline == ARM_IDLE or self._draining_buffer():
             self._deadline = now + self._patience
         elif deadline <= now:
             self._expire()
 
     def _draining_buffer(self) -> bool:
         """Whether an answer that is over for us is still on its way to the client, and gets on."""
-        if self._current is not None or (self._tunnel is not None and not self._lingering):
+        if self._busy:
             return False
         before, transport = self._unsent, self.transport
         self._unsent = self.unsent() if self._lingering else transport.get_write_buffer_size()
+        return self._unsent != before
+
+    @property
+    def _busy(self) -> bool:
+        """Whether there is an exchange or a WebSocket, with a deadline of its own."""
+        return self._current is not None or (self._tunnel is not None and not self._lingering)
+
+    def _takes_more(self) -> bool:
+        """Whether a slow client has taken some of what is sent to it since the last look."""
+        before, self._unsent = self._unsent, self.unsent(in_flight=True)
         return self._unsent != before
 
     @property
@@ -266,12 +283,12 @@ class ClientConnection(FlowControlledProtocol):
         return limits.head_timeout if self._reader.in_head else limits.idle_timeout
 
     def _expire(self) -> None:
-        if self._lingering or self._unsent:
-            self.transport.abort()
-        elif self._tunnel is not None:
-            self._tunnel.expire()
-        elif self._current is not None:
+        if self._current is not None:
             self._current.expire()
+        elif self._tunnel is not None and not self._lingering:
+            self._tunnel.expire()
+        elif self._lingering or self._unsent:
+            self.transport.abort()
         elif self._reader.in_head:
             self._reader.fail(Refusal(408, "the request head took too long"))
         else:

@@ -36,7 +36,6 @@ class Exchange:
     """One request on its way through the gateway."""
 
     __slots__ = (
-        "_address",
         "_attempts",
         "_body",
         "_client",
@@ -73,7 +72,6 @@ class Exchange:
         self.deadline = NEVER
         self._task: asyncio.Task[None] | None = None
         self._lease: Lease | None = None
-        self._address: Address | None = None
         self._upstream: UpstreamConnection | None = None
         self._attempts = 0
         self._executions = 0
@@ -149,15 +147,17 @@ class Exchange:
         self._lease = lease
         self._attempts += 1
         assert self.endpoint is not None
-        self._address = address = lease.address(self.endpoint.method)
+        address = lease.address(self.endpoint.method)
         if address is None:
+            self._lease = None
+            lease.never_began()
             self._refuse(Refusal(404, "the app's new version has no such web function"))
             return
         # A further attempt dials: what one idle connection died of may be ahead of the others.
         connection = None
         if self._attempts == 1:
             connection = self._services.dialer.take(address, self.method)
-        if connection is None or not self._attach(connection):
+        if connection is None or not self._attach(connection, lease, address):
             self.deadline = self._services.loop.time() + self.endpoint.timeout
             self._task = self._services.spawn(self._dial(address, lease))
 
@@ -173,15 +173,15 @@ class Exchange:
             self._refuse(Refusal(503, f"no connection to the container: {error}", retry_after=1))
             return
         self._task = None
-        if not self._attach(connection):
+        if not self._attach(connection, lease, address):
             self._lease = None
             lease.never_began()
             self._try_elsewhere("the container closed the connection")
 
-    def _attach(self, connection: UpstreamConnection) -> bool:
+    def _attach(self, connection: UpstreamConnection, lease: Lease, address: Address) -> bool:
         """Send the request; False where the container hung up before it had taken a byte of it."""
-        endpoint, lease, address = self.endpoint, self._lease, self._address
-        assert endpoint is not None and lease is not None and address is not None  # noqa: PT018
+        endpoint = self.endpoint
+        assert endpoint is not None
         head = self.head.encode(
             lease.input_id if address.reports_end else None,
             self._services.forwarding_lines(self.head, self._client.peer),
@@ -259,8 +259,7 @@ class Exchange:
         assert upstream is not None and lease is not None and endpoint is not None  # noqa: PT018
         if not self.head.websocket:
             self.upstream_lost("the container switched protocols unasked")
-            upstream.receiver = None
-            upstream.close()
+            upstream.drop()
             return
         services = self._services
         self._finish(UPGRADED, 101)
@@ -313,6 +312,11 @@ class Exchange:
                 self._upstream.resume_reading()
             else:
                 self._upstream.pause_reading()
+
+    def client_gets_on(self, now: float) -> None:
+        """The client, for which the container waits, takes what there is, however slowly."""
+        if self._response.begun and self.endpoint is not None:
+            self.deadline = now + self.endpoint.timeout
 
     # -- ends
 
@@ -373,13 +377,16 @@ class Exchange:
         self._release_container()
 
     def _release_container(self) -> None:
-        if self._task is not None and self._task is not asyncio.current_task():
-            self._task.cancel()
-        self._task = None
+        task, self._task = self._task, None
+        if task is not None:
+            if task is not asyncio.current_task():
+                task.cancel()
+            if self._lease is not None:  # there was no connection yet to send anything on
+                lease, self._lease = self._lease, None
+                lease.never_began()
         upstream, self._upstream = self._upstream, None
         if upstream is not None:
-            upstream.receiver = None
-            upstream.close()
+            upstream.drop()
         self._end_lease()
 
     def _end_lease(self) -> None:

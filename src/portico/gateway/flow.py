@@ -76,10 +76,14 @@ class FlowControlledProtocol:
         connection = self.transport.get_extra_info("socket")
         return -1 if connection is None else int(connection.fileno())
 
-    def unsent(self) -> int:
-        """Bytes that still have to be sent; more than 0, where that cannot be told exactly."""
+    def unsent(self, *, in_flight: bool = False) -> int:
+        """Bytes that still have to be sent; more than 0, where that cannot be told exactly.
+
+        With those `in_flight` it is a measure of whether a slow reader gets on: what the system takes off our
+        hands, it takes in large steps.
+        """
         size = self.transport.get_write_buffer_size()
-        if not self.transport.can_write_eof():
+        if in_flight or not self.transport.can_write_eof():
             # TLS: what is encrypted waits where nobody can count it, but only while the system's buffer is full.
             size += _in_flight(self.fileno())
         return size

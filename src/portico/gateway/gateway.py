@@ -25,9 +25,8 @@ from portico.gateway.router import Router
 from portico.pools.endpoint import Endpoint
 from portico.pools.tally import Durations
 
-HANGUP = getattr(
-    select, "POLLRDHUP", select.POLLHUP
-)  # the former is Linux's, and sees half-closes too
+# The former is Linux's, and sees half-closes too.
+HANGUP = getattr(select, "POLLRDHUP", select.POLLHUP)
 NO_TOKEN = (
     "this web function asks for a proxy token: send its key and secret as Modal-Key and Modal-Secret, or as "
     "Authorization: Bearer <key>.<secret>; `portico proxy-token create` makes one"
@@ -173,14 +172,15 @@ class Gateway:
             self.dialer.tick()
             self._unseen = list(self._connections)
             self._pause = SWEEP / max(1, math.ceil(len(self._unseen) / SLICE))
+        # The next look first: a fault in this one must not be the end of all deadlines.
+        self._sweep_due = monotonic() + self._pause
+        self._sweeper = self.loop.call_later(self._pause, self._sweep)
         seen = self._unseen[-SLICE:]
         del self._unseen[-SLICE:]
         now = self.loop.time()
         for connection in seen:
             connection.look_at_clock(now)
         _look_for_hangups(seen)
-        self._sweep_due = monotonic() + self._pause
-        self._sweeper = self.loop.call_later(self._pause, self._sweep)
 
     # -- for connections and exchanges
 

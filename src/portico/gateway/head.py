@@ -230,7 +230,8 @@ class RequestHead:
             raise HeadError(400, "Content-Length is not a number")
         if self.content_length is not None:
             raise HeadError(400, "more than one Content-Length header")
-        self.content_length = int(value)
+        # Without zeros in front, of which there may be more than Python likes; the parser knows that it has 64 bits.
+        self.content_length = int(value.lstrip(b"0") or b"0")
 
     def _judge(self) -> None:
         """Check the whole. Raises `HeadError`."""

@@ -14,9 +14,7 @@ from pathlib import Path
 import msgspec
 
 INTERVAL = 0.5  # seconds between writes
-BATCH = (
-    256  # lines, about 64 KiB: as many are written at once, and without waiting for the interval
-)
+BATCH = 256  # lines, about 64 KiB: written at once, and without waiting for the interval
 MAX_WAITING = 10_000  # lines in memory, some megabytes; further ones are dropped
 CALM = 10.0  # seconds without a dropped line until a trouble counts as over
 CLOSE_PATIENCE = 5.0  # seconds that the last lines have to get out
@@ -39,10 +37,8 @@ class LogWriter:
         self._wake = threading.Event()
         self._closing = False
         self._torn = False  # whether the last line written is not whole
-        self._overrun = (
-            0  # lines that came when too many waited: counted by the loop's thread alone
-        )
-        self._failed = 0  # lines that could not be written: counted by the writer's thread alone
+        self._overrun = 0  # lines that came when too many waited: the loop's thread counts them
+        self._failed = 0  # lines that could not be written: the writer's thread counts them
         self._noticed = 0  # lines dropped when that was last looked at
         self._trouble_at: float | None = None
         self._thread = threading.Thread(target=self._run, name="portico-access-log", daemon=True)

@@ -18,7 +18,6 @@ from portico.wire.api import Problem
 
 MAX_DETAIL = 16_384  # characters; a traceback longer than this keeps its end
 
-
 OUTCOMES = {
     400: "bad_request",
     401: "unauthorized",

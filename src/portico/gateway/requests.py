@@ -54,9 +54,7 @@ class RequestReader:
         self._parser = httptools.HttpRequestParser(self)
         self._target = b""
         self._headers: list[Header] = []  # of the head, then of the trailers
-        self._progressed = (
-            False  # whether a read completed a head or a message, or had a piece of a body
-        )
+        self._progressed = False  # whether a read had the end of a head or message, or some body
         self._unfinished = 0  # bytes of the reads since then, which are buffered somewhere
         self._refusal: Refusal | None = None  # why a callback has stopped the parser
         self.in_head = False

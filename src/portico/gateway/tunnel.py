@@ -139,6 +139,11 @@ class Tunnel:
         else:
             self._upstream.pause_reading()
 
+    def client_gets_on(self, now: float) -> None:
+        """The client, for which the container waits, takes what there is, however slowly."""
+        if self._closing is None and not self._over:
+            self.deadline = now + self._silence
+
     def container_writable(self, writable: bool) -> None:
         """The container's backlog grew over, or fell under, its bound."""
         if self._client is None:

@@ -16,9 +16,7 @@ if TYPE_CHECKING:
     from portico.gateway.dialer import Dialer
 
 LAST_WORDS = 256 * 1024  # bytes read at once; a socket's buffer holds about as many
-MAX_UNFINISHED = (
-    256 * 1024
-)  # bytes of a head, trailers or chunk extensions; they are kept or go nowhere
+MAX_UNFINISHED = 256 * 1024  # bytes of a head, trailers or extensions; they are kept or go nowhere
 
 
 class ResponseReceiver(Protocol):
@@ -204,8 +202,7 @@ class UpstreamConnection(FlowControlledProtocol):
         return self._head is not None and self._head.status >= 200
 
     def _break(self, receiver: ResponseReceiver, reason: str) -> None:
-        self.receiver = None
-        self.close()
+        self.drop()
         receiver.response_flush()
         receiver.upstream_lost(reason)
 
@@ -278,10 +275,15 @@ class UpstreamConnection(FlowControlledProtocol):
 
     def release(self, reusable: bool) -> None:
         """The exchange is over: keep the connection for the next one, or close it."""
-        self.receiver = None
         if not reusable or not self._keep_alive or self.closing:
-            self.close()
+            self.drop()
             return
+        self.receiver = None
         self.resume_reading()
         self._head, self._headers, self._done = None, [], False
         self._dialer.keep(self)
+
+    def drop(self) -> None:
+        """Nobody wants more of this connection: close it, whether or not the container reads what is left."""
+        self.receiver = None
+        self.abort()
