@@ -283,15 +283,15 @@ def _bind(address: HostPort) -> socket.socket:
 
 
 def limits(settings: ServerSettings, shares: descriptors.Shares) -> Limits:
-    """What the gateway is to bound."""
+    """What the gateway is to bound. Sizes are plain numbers there: it says "bytes" after them."""
     return Limits(
-        request_body=settings.max_request_body,
-        head=settings.max_request_head,
+        request_body=int(settings.max_request_body),
+        head=int(settings.max_request_head),
         headers=settings.max_request_headers,
-        websocket_message=settings.max_websocket_message,
+        websocket_message=int(settings.max_websocket_message),
         head_timeout=settings.head_timeout,
         idle_timeout=settings.idle_timeout,
-        replay_body=settings.max_replay_body,
+        replay_body=int(settings.max_replay_body),
         connections=shares.clients,
         upstream_connections=shares.upstream,
     )
