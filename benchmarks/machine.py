@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import platform
@@ -49,7 +50,7 @@ def this_machine() -> Machine:
         system=f"{platform.system()} {platform.release()}",
         load=os.getloadavg()[0],
         tools={
-            "portico": f"{version('portico')}{_commit()}",
+            "portico": f"{version('portico')}{_commit()}, {_request_path()}",
             "wrk": _version("wrk", "-v"),
             "nginx": _version("nginx", "-v"),
             "haproxy": _version("haproxy", "-v"),
@@ -94,6 +95,13 @@ def _commit() -> str:
         text=True,
     )
     return f" ({described.stdout.strip()})" if described.returncode == 0 else ""
+
+
+def _request_path() -> str:
+    """How the gateway runs: see ``bootstrap.py compile``."""
+    found = importlib.util.find_spec("portico.gateway.exchange")
+    compiled = found is not None and not str(found.origin).endswith(".py")
+    return f"request path {'compiled' if compiled else 'interpreted'}"
 
 
 def _version(program: str, *arguments: str) -> str:

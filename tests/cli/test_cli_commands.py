@@ -4,11 +4,13 @@ import json
 import os
 import re
 import stat
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from control_standin import StandIn
+from portico.cli.config import server_keys
 from portico.wire.api import DeployFailed
 
 GROUPS = (
@@ -310,6 +312,52 @@ def test_config_set_writes_a_private_file_that_show_reads_back(
     assert environment == {"value": "main", "source": "default"}
     assert portico_alone("config", "set", "token", "").returncode == 0
     assert "token" not in path.read_text()
+
+
+def test_config_set_replaces_and_removes_a_key_in_either_spelling(
+    portico_alone, bare_env: dict[str, str]
+) -> None:
+    path = Path(bare_env["PORTICO_CONFIG"])
+    path.write_text(
+        '[server]\nrate-limit = 3\nweb = "127.0.0.1:0"\nrate_limit = 4\n[x]\nrate_limit = 5\n'
+    )
+    assert portico_alone("config", "set", "rate_limit", "none").returncode == 0
+    assert path.read_text() == (
+        '[server]\nrate_limit = "none"\nweb = "127.0.0.1:0"\n[x]\nrate_limit = 5\n'
+    )
+    text = portico_alone("config", "show").stdout
+    assert re.search(r"^rate_limit +none +config file$", text, re.MULTILINE)
+    path.write_text("[server]\nrate-limit = 3\n")
+    assert portico_alone("config", "set", "rate_limit", "").returncode == 0
+    assert path.read_text() == "[server]\n"
+
+
+@pytest.mark.parametrize("key", ["access_log", "tls_cert", "state_dir"])
+def test_config_set_writes_files_so_that_a_server_in_another_folder_finds_them(
+    portico_alone, bare_env: dict[str, str], key: str
+) -> None:
+    assert portico_alone("config", "set", key, "somewhere").returncode == 0
+    written = tomllib.loads(Path(bare_env["PORTICO_CONFIG"]).read_text())["server"][key]
+    assert Path(written).is_absolute()
+    assert Path(written).name == "somewhere"
+
+
+def test_the_servers_help_fits_a_terminal_and_has_every_option_once_in_its_group(
+    portico_alone,
+) -> None:
+    text = portico_alone("server", "run", "--help", COLUMNS="80").stdout
+    assert max(map(len, text.splitlines())) <= 80
+    assert re.findall(r"^(\w.*):$", text, re.MULTILINE) == [
+        "Options",
+        "Limits",
+        "HTTPS and proxies",
+    ]
+    options = re.findall(r"^  --([a-z-]+) ", text, re.MULTILINE)
+    assert {name.replace("-", "_") for name in options} == set(server_keys())
+    assert len(options) == len(set(options))
+    limits = text.partition("\nLimits:\n")[2].partition("\n\n")[0]
+    assert "--max-request-body" in limits
+    assert "--web" not in limits
 
 
 def test_a_broken_config_file_is_said_plainly(portico_alone, bare_env: dict[str, str]) -> None:

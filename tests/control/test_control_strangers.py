@@ -263,11 +263,12 @@ def test_every_body_is_bounded_declared_or_counted(server: Server) -> None:
         gzip.compress(b'{"name": "small"}'),
         b"\xff\xfe{}",
         b'{"name": "\\ud800"}',
+        b'{"name": "\xff", "unknown": "\xff"}',
         b"\0" * 1000,
         b"null",
         b"",
     ],
-    ids=["deep lists", "deep objects", "lists alone", "gzip", "utf-16", "surrogate", "zeros", "null", "none"],
+    ids=["deep lists", "deep objects", "lists alone", "gzip", "utf-16", "surrogate", "latin-1", "zeros", "null", "none"],
 )  # fmt: skip
 def test_bodies_that_mean_nothing_are_refused(server: Server, path: str, body: bytes) -> None:
     headers = {"content-encoding": "gzip"} if body[:2] == b"\x1f\x8b" else {}

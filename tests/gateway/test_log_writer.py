@@ -207,3 +207,9 @@ def test_a_file_that_cannot_be_opened_is_an_error_at_once(
     writer = LogWriter(tmp_path / "none" / "access.log", complain=complaints.append)
     with pytest.raises(FileNotFoundError):
         writer.open()
+
+
+def test_a_pipe_that_nobody_reads_is_refused_rather_than_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="No such device"):
+        LogWriter(tmp_path / "pipe", complain=print).open()

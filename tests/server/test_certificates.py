@@ -162,7 +162,12 @@ def test_what_cannot_be_used_is_refused_at_start_and_changes_nothing_later(
     renewed.write(*files)
     certificate.look()
     assert shown(certificate, authority) == der(renewed)
-    assert len(caplog.records) == 1
+    _, record = caplog.records  # and whoever was told that it could not be is told
+    assert record.levelname == "WARNING"
+    assert "new connections use the certificate" in record.getMessage()
+    authority.issue().write(*files)
+    certificate.look()
+    assert len(caplog.records) == 2
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import ipaddress
 from pathlib import Path
 
@@ -45,7 +46,9 @@ def test_every_limit_reaches_the_gateway():
         "idle_timeout": 9,
         "max_connections": 5,
     }
-    assert limits(ServerSettings(**given), Shares(5, 6)) == Limits(
+    found = limits(ServerSettings(**given), Shares(5, 6))
+    assert not [each for each in dataclasses.astuple(found) if str(each).endswith("B")]
+    assert found == Limits(
         request_body=1024**2,
         replay_body=3 * 1024,
         head=2 * 1024,
@@ -127,11 +130,23 @@ def test_values_are_parsed(monkeypatch):
         ("head_timeout", "nan"),
         ("idle_timeout", "0"),
         ("idle_timeout", "75s"),
+        ("idle_timeout", True),
+        ("rate_limit", True),
+        ("rate_limit", "1e308"),
+        ("access_log", ""),
     ],
 )
 def test_wrong_values_are_refused_by_name(name, value):
     with pytest.raises(ValidationError, match=name):
         ServerSettings(**{name: value})
+
+
+@pytest.mark.parametrize(
+    "name", ["rate_limit", "tls_cert", "access_log", "max_request_body", "web"]
+)
+def test_an_empty_variable_is_none(name, monkeypatch):
+    monkeypatch.setenv(f"PORTICO_{name.upper()}", "")
+    assert getattr(ServerSettings(), name) == ServerSettings.model_fields[name].default
 
 
 @pytest.mark.parametrize("limit", [256, 1024, 20_000, 65_536])

@@ -18,6 +18,8 @@ app = typer.Typer(help="The config file, and what is in effect.", no_args_is_hel
 CLIENT_KEYS = ("server_url", "token", "environment")
 CLIENT_DEFAULTS = {"environment": MAIN}
 MASK = "********"
+NO_LIMIT = "none"  # as it is written where it is set
+FILES = ("state_dir", "tls_cert", "tls_key", "access_log")
 
 
 @app.command()
@@ -39,7 +41,8 @@ def show(
     width = max(map(len, settings))
     out.print(f"{'config file':<{width}} {path}{'' if path.exists() else ' (does not exist)'}")
     for name, setting in settings.items():
-        out.print(f"{name:<{width}} {shown(setting['value']):<32} {setting['source']}".rstrip())
+        value = NO_LIMIT if name == "rate_limit" and setting["value"] is None else setting["value"]
+        out.print(f"{name:<{width}} {shown(value):<32} {setting['source']}".rstrip())
 
 
 @app.command("set")
@@ -63,7 +66,9 @@ def set_key(
     table = None if key in CLIENT_KEYS else "server"
     new = typed(value) if table else value
     if value and table:
-        settings_from({key: new})
+        accepted = getattr(settings_from({key: new}), key)
+        if key in FILES:  # the server may run in another folder
+            new = accepted if accepted in ("-", "off") else str(Path(accepted).absolute())
     text = path.read_text(encoding="utf-8") if path.exists() else ""
     write_private(path, with_value(text, table, key, new))
     console().print(f"{'Set' if value else 'Removed'} {key} in {path}.")
@@ -135,10 +140,12 @@ def with_value(text: str, table: str | None, key: str, value: str | float) -> st
         begin = head.end()
     following = re.compile(r"^[ \t]*\[", re.MULTILINE).search(text, begin)
     end = following.start() if following else len(text)
-    present = re.compile(rf"^[ \t]*{key}[ \t]*=.*\n", re.MULTILINE).search(text, begin, end)
-    if present:
-        return text[: present.start()] + line + text[present.end() :]
-    return text[:end] + line + text[end:]
+    # The server reads both spellings of its keys, so either may be there, and both.
+    spelled = key.replace("_", "[-_]") if table else key
+    present = re.compile(rf"^[ \t]*{spelled}[ \t]*=.*\n", re.MULTILINE)
+    found = present.search(text, begin, end)
+    at = found.start() if found else end
+    return text[:at] + line + present.sub("", text[at:end]) + text[end:]
 
 
 def write_private(path: Path, text: str) -> None:

@@ -6,33 +6,69 @@ from typing import Annotated
 
 import typer
 
+from portico.cli.grouped_help import LIMITS
+
+RateLimit = Annotated[
+    str | None,
+    typer.Option(
+        rich_help_panel=LIMITS, metavar="N|none", help="Requests and calls per second, in all."
+    ),
+]
 RateBurst = Annotated[
-    str | None, typer.Option(metavar="N", help="Requests at once that the rate limit lets through.")
+    str | None,
+    typer.Option(
+        rich_help_panel=LIMITS,
+        metavar="N",
+        help="Requests and calls let through at once.",
+    ),
 ]
 MaxWaiting = Annotated[
-    str | None, typer.Option(metavar="N", help="Inputs that may wait for one function.")
+    str | None,
+    typer.Option(
+        rich_help_panel=LIMITS, metavar="N", help="Inputs that may wait for one function."
+    ),
 ]
 MaxConnections = Annotated[
-    str | None, typer.Option(metavar="N|auto", help="Client connections at once.")
+    str | None,
+    typer.Option(rich_help_panel=LIMITS, metavar="N|auto", help="Client connections at once."),
 ]
 MaxRequestBody = Annotated[
-    str | None, typer.Option(metavar="SIZE", help="Largest request body, such as 4GiB.")
+    str | None,
+    typer.Option(
+        rich_help_panel=LIMITS, metavar="SIZE", help="Largest request body, such as 4GiB."
+    ),
 ]
 MaxReplayBody = Annotated[
-    str | None, typer.Option(metavar="SIZE", help="Largest body kept for a second container.")
+    str | None,
+    typer.Option(
+        rich_help_panel=LIMITS, metavar="SIZE", help="Largest body kept for a second container."
+    ),
 ]
 MaxRequestHead = Annotated[
-    str | None, typer.Option(metavar="SIZE", help="Largest request head, such as 64KiB.")
+    str | None,
+    typer.Option(
+        rich_help_panel=LIMITS, metavar="SIZE", help="Largest request head, such as 64KiB."
+    ),
 ]
 MaxRequestHeaders = Annotated[
-    str | None, typer.Option(metavar="N", help="Headers that a request may have.")
+    str | None,
+    typer.Option(rich_help_panel=LIMITS, metavar="N", help="Headers that a request may have."),
 ]
 MaxWebsocketMessage = Annotated[
-    str | None, typer.Option(metavar="SIZE", help="Largest WebSocket message, such as 2MiB.")
+    str | None,
+    typer.Option(
+        rich_help_panel=LIMITS, metavar="SIZE", help="Largest WebSocket message, such as 2MiB."
+    ),
 ]
 HeadTimeout = Annotated[
-    str | None, typer.Option(metavar="SECONDS", help="Time for a request head to arrive.")
+    str | None,
+    typer.Option(
+        rich_help_panel=LIMITS, metavar="SECONDS", help="Time for a request head to arrive."
+    ),
 ]
 IdleTimeout = Annotated[
-    str | None, typer.Option(metavar="SECONDS", help="Time that an idle connection is kept.")
+    str | None,
+    typer.Option(
+        rich_help_panel=LIMITS, metavar="SECONDS", help="Time that an idle connection is kept."
+    ),
 ]

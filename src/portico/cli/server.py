@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from portico.cli.grouped_help import HTTPS, GroupedHelp
 from portico.cli.limit_options import (
     HeadTimeout,
     IdleTimeout,
@@ -18,6 +19,7 @@ from portico.cli.limit_options import (
     MaxWaiting,
     MaxWebsocketMessage,
     RateBurst,
+    RateLimit,
 )
 
 if TYPE_CHECKING:
@@ -30,36 +32,37 @@ Api = Annotated[
     str | None, typer.Option(metavar="HOST:PORT", help="Where the control API answers.")
 ]
 StateDir = Annotated[Path | None, typer.Option(metavar="DIR", help="Where everything is kept.")]
-Domain = Annotated[str | None, typer.Option(help="The domain below which functions have hosts.")]
+Domain = Annotated[
+    str | None, typer.Option(metavar="DOMAIN", help="The domain below which functions have hosts.")
+]
 Workspace = Annotated[str | None, typer.Option(metavar="NAME", help="First part of every host.")]
 Sandbox = Annotated[
     str | None, typer.Option(metavar="auto|process", help="How containers are run.")
 ]
 Engine = Annotated[str | None, typer.Option(metavar="local", help="Where containers are run.")]
-RateLimit = Annotated[
-    str | None, typer.Option(metavar="N|none", help="Requests and calls per second, in all.")
-]
 TrustedProxy = Annotated[
-    list[str] | None, typer.Option(metavar="CIDR", help="Whose X-Forwarded-* headers count.")
+    list[str] | None,
+    typer.Option(rich_help_panel=HTTPS, metavar="CIDR", help="Whose X-Forwarded-* headers count."),
 ]
 TlsCert = Annotated[
     Path | None,
-    typer.Option(metavar="FILE", help="Certificate and chain for HTTPS, PEM; with --tls-key."),
+    typer.Option(rich_help_panel=HTTPS, metavar="FILE", help="Certificate and chain, PEM."),
 ]
 TlsKey = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="The certificate's private key, PEM.")
+    Path | None,
+    typer.Option(rich_help_panel=HTTPS, metavar="FILE", help="The certificate's private key, PEM."),
 ]
 AccessLog = Annotated[
     str | None,
     typer.Option(
         metavar="FILE|-|off",
-        help="Where a line of JSON for each request goes; - is stdout.",
+        help="A line of JSON for each request; - is stdout.",
         parser=lambda text: absolute_log(text),
     ),
 ]
 
 
-@app.command()
+@app.command(cls=GroupedHelp)
 def run(
     web: Web = None,
     api: Api = None,
@@ -86,14 +89,15 @@ def run(
 ) -> None:
     """Run the server here, until a signal ends it.
 
-    Every option is also read from PORTICO_… in the environment and from the config file.
+    Every option is also read from PORTICO_… in the environment and from the config file;
+    `portico config show` tells what is in effect.
     """
     from portico.server.main import run as run_server
 
     raise typer.Exit(run_server(settings_to_run(given_options(locals()))))
 
 
-@app.command()
+@app.command(cls=GroupedHelp)
 def start(
     web: Web = None,
     api: Api = None,

@@ -119,7 +119,7 @@ def read_record(path: Path) -> ServerRecord | None:
     """The record in `path` if it is whole and its process lives."""
     try:
         record = msgspec.json.decode(path.read_bytes(), type=ServerRecord)
-    except (OSError, msgspec.MsgspecError):
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
         return None
     return record if record.pid is not None and process_lives(record.pid) else None
 
@@ -156,7 +156,7 @@ def answers(record: ServerRecord) -> bool:
     try:
         connection.request("GET", "/v1/server", headers={"authorization": f"Bearer {record.token}"})
         info = msgspec.json.decode(connection.getresponse().read(), type=ServerInfo)
-    except (OSError, HTTPException, msgspec.MsgspecError):
+    except (OSError, HTTPException, msgspec.MsgspecError, UnicodeDecodeError):
         return False
     finally:
         connection.close()

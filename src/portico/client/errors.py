@@ -54,7 +54,7 @@ def error_for(status: int, body: bytes, url: str) -> exception.Error:
     """The exception for an answer of `status` (400 or more) with `body`."""
     try:
         problem = msgspec.json.decode(body, type=Problem)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError):
         problem = Problem(title=f"HTTP status {status}", status=status)
     message = problem.detail or problem.title
     if status in (401, 403):

@@ -84,7 +84,7 @@ class Transport:
         )
         try:
             return answer.decode(content)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise garbled(self.url, error) from error
 
     async def send(
@@ -173,7 +173,7 @@ class Transport:
                     yield records.decode(line)
         except httpx.HTTPError as error:
             raise cut_off(self.url, f"{method} {path}", _reason(error)) from error
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise garbled(self.url, error) from error
         finally:
             await response.aclose()

@@ -131,7 +131,8 @@ class LogWriter:
 
     def _open(self) -> None:
         assert self._path is not None
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+        # A pipe that nobody reads is an error at once, rather than a server that waits and hears no signal.
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
         self._descriptor = os.open(self._path, flags, MODE)
         self._torn = False
 

@@ -68,7 +68,11 @@ class Certificate:
             self._tell(str(error))
             return
         self._loaded, self._problem = files, ""
-        logger.info("new connections use the certificate that is in %s now", self._certificate)
+        # Who was told that it cannot be used wants to know when it can.
+        level, self._told = logging.WARNING if self._told else logging.INFO, False
+        logger.log(
+            level, "new connections use the certificate that is in %s now", self._certificate
+        )
 
     def _tell(self, problem: str) -> None:
         # Files are written one after the other: only what is still so at the next look is a mistake.

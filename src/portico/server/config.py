@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import getpass
 import ipaddress
-import math
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -23,6 +22,9 @@ from portico.wire import local
 
 BURST_SECONDS = (
     5  # without a setting of its own the bucket holds this many seconds of the rate (SPEC §6)
+)
+FASTEST = (
+    1_000_000_000  # requests a second: more than any machine has, and few enough to reckon with
 )
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -69,13 +71,17 @@ def _rate(value: Any) -> float | None:
         rate = float(value)
     except (TypeError, ValueError):
         rate = -1.0
-    if not 0 < rate < math.inf:
-        raise ValueError(f"{str(value)!r} is not requests a second, more than 0, or 'none'")
+    if isinstance(value, bool) or not 0 < rate <= FASTEST:
+        raise ValueError(
+            f"{str(value)!r} is not requests a second, more than 0 and at most {FASTEST:,}, or 'none'"
+        )
     return rate
 
 
 def _access_log(value: Any) -> str:
     text = str(value)
+    if not text:
+        raise ValueError("'' is no file: name one, or write '-' for standard output, or 'off'")
     return text if text in ("off", "-") else str(Path(text).expanduser().absolute())
 
 
@@ -94,7 +100,10 @@ class ServerSettings(BaseSettings):
     """Every option of ``portico server run``; see docs/configuration.md."""
 
     model_config = SettingsConfigDict(
-        env_prefix="PORTICO_", extra="ignore", arbitrary_types_allowed=True
+        env_prefix="PORTICO_",
+        env_ignore_empty=True,  # as shells and unit files unset a variable
+        extra="ignore",
+        arbitrary_types_allowed=True,
     )
 
     web: Address = HostPort("127.0.0.1:8400")

@@ -41,7 +41,7 @@ def _seconds(value: Any) -> float:
         seconds = float(value)
     except (TypeError, ValueError):
         seconds = -1.0
-    if not 0 < seconds <= LONGEST:
+    if isinstance(value, bool) or not 0 < seconds <= LONGEST:
         raise ValueError(
             f"{str(value)!r} is not a number of seconds, more than 0 and at most {LONGEST}"
         )

@@ -283,8 +283,7 @@ def _bind(address: HostPort) -> socket.socket:
 
 
 def limits(settings: ServerSettings, shares: descriptors.Shares) -> Limits:
-    """What the gateway is to bound."""
-    # Plain numbers: a size as people write it does not go with "bytes" in an answer.
+    """What the gateway is to bound. Sizes are plain numbers there: it says "bytes" after them."""
     return Limits(
         request_body=int(settings.max_request_body),
         head=int(settings.max_request_head),

@@ -32,7 +32,7 @@ async def read(request: Request, type: type[T], limit: int = MAX_BODY) -> T:
             raise too_large
     try:
         return msgspec.json.decode(body, type=type)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:  # the latter of text in the JSON
         raise InvalidRequestError(f"the body is not a valid {type.__name__}: {error}") from error
     except RecursionError:
         raise InvalidRequestError("the body is nested too deeply") from None
