@@ -184,6 +184,7 @@ def test_container_that_never_takes_a_byte_is_given_up_and_the_request_is_502():
     run(test)
 
 
+@replaces_a_method
 def test_idle_connections_of_a_dead_container_are_not_tried_one_by_one():
     together = asyncio.Event()
     seen: list[Connection] = []
