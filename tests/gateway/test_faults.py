@@ -14,6 +14,7 @@ import h11
 import pytest
 
 from gateway.world import DEADLINE, Connection, World, header, hello, run
+from portico.gateway.downstream import MAX_QUEUED, SLICE
 from portico.gateway.limits import Limits
 from portico.wire.container import Address, Failed
 from portico.wire.manifest import Scaling
@@ -690,5 +691,41 @@ def test_container_that_never_accepts_is_waited_for_no_longer_than_the_timeout()
                 assert (await client.response())[0].status_code == 504
             container.report(lease.input_id)
             await world.idle()
+
+    run(test)
+
+
+def test_thousands_of_pipelined_requests_in_one_write_are_read_a_few_at_a_time():
+    """Each costs far more memory than its bytes, so what comes behind those that may wait stays bytes."""
+    count = 3000
+
+    async def test():
+        begun = asyncio.Event()
+        gate = asyncio.Event()
+
+        async def handler(connection: Connection) -> None:
+            while await connection.request():
+                begun.set()
+                await gate.wait()
+                await connection.respond(b"ok")
+
+        async with World(handler) as world:
+            client = await world.connect()
+            client.send(GET * count)
+            async with asyncio.timeout(DEADLINE):
+                await begun.wait()
+            (connection,) = world.gateway._connections
+            waiting = MAX_QUEUED + SLICE // len(GET) + 1
+            async with asyncio.timeout(DEADLINE):
+                while not connection.paused:
+                    await asyncio.sleep(0.001)
+            assert MAX_QUEUED < len(connection._queue) <= waiting
+            gate.set()
+            for _ in range(count):
+                head, body = await client.response()
+                assert (head.status_code, body) == (200, b"ok")
+                assert len(connection._queue) <= waiting
+            await world.idle()
+            assert len(world.requests) == count
 
     run(test)

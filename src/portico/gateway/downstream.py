@@ -22,6 +22,7 @@ from portico.gateway.upstream import UpstreamConnection
 ARM_IDLE = -1.0
 # Pipelined requests read ahead; as long as reading goes on, a client that leaves is noticed.
 MAX_QUEUED = 16
+SLICE = 16 * 1024  # bytes parsed before it is looked whether as many wait
 LINGER = 2.0  # seconds to read and discard what a client still sends after its last answer
 
 
@@ -34,6 +35,7 @@ class ClientConnection(FlowControlledProtocol):
         "_current",
         "_deadline",
         "_draining",
+        "_held",
         "_lingering",
         "_owner",
         "_queue",
@@ -55,6 +57,7 @@ class ClientConnection(FlowControlledProtocol):
         self._receiving: Exchange | None = None  # whose body is coming in
         self._current: Exchange | None = None  # whose response is going out
         self._queue: deque[Exchange] = deque()  # pipelined behind it
+        self._held = b""  # what was read and waits to be parsed
         self._tunnel: Tunnel | None = None
         self._advancing = False
         self._lingering = False
@@ -120,17 +123,25 @@ class ClientConnection(FlowControlledProtocol):
         if self._tunnel is not None:
             self._tunnel.from_client(data)
             return
+        if not self._lingering and self._reader.failure is None:
+            self._read(data)
+
+    def _read(self, data: bytes) -> None:
+        """Parse, and hold back what comes behind as many requests as may wait: one read can bring thousands."""
         reader = self._reader
-        if self._lingering or reader.failure is not None:
-            return
         was_in_head = reader.in_head
-        reader.feed(data)
+        while data and not self._lingering and reader.failure is None:
+            reader.feed(data if len(data) <= SLICE else data[:SLICE])
+            data = data[SLICE:]
+            if len(self._queue) > MAX_QUEUED:
+                self._held = data
+                break
         if self._receiving is not None:
             self._receiving.request_flush()
         if reader.in_head and not was_in_head and self._current is None:
             # From its first bytes, however slowly the others follow.
             self._deadline = self._owner.loop.time() + self._owner.limits.head_timeout
-        if self._receiving is not None or self._queue:
+        if self._receiving is not None or self._queue or self._paused:
             self.update_reading()
 
     # -- RequestSink
@@ -214,6 +225,9 @@ class ClientConnection(FlowControlledProtocol):
         receiving = self._receiving
         if len(self._queue) > MAX_QUEUED or (receiving is not None and receiving.congested):
             self.pause_reading()
+        elif self._held:
+            held, self._held = self._held, b""
+            self._read(held)
         else:
             self.resume_reading()
 
@@ -223,6 +237,9 @@ class ClientConnection(FlowControlledProtocol):
         self._tunnel = tunnel
         self.resume_reading()
         tunnel.open(self)
+        if self._held:
+            tunnel.from_client(self._held)
+            self._held = b""
         if self._draining:
             tunnel.shut_down()
 
@@ -320,6 +337,7 @@ class ClientConnection(FlowControlledProtocol):
 
     def _await_end(self) -> None:
         self._lingering = True
+        self._held = b""
         self._unsent = self.unsent()
         self._deadline = self._owner.loop.time() + self._patience
         self.resume_reading()
