@@ -125,7 +125,7 @@ def test_every_server_option_is_documented_with_its_default() -> None:
     assert list(rows) == list(ServerSettings.model_fields)
     for name, field in ServerSettings.model_fields.items():
         option, variable, _, default, _ = (cell.strip() for cell in rows[name])
-        assert option.startswith(f"`--{name.replace('_', '-')} ")
+        assert re.match(rf"`--{name.replace('_', '-')}[ `]", option)
         assert variable == f"`PORTICO_{name.upper()}`"
         if field.default_factory is None:
             assert default == DERIVED.get(name, shown(field.default))

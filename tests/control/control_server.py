@@ -49,6 +49,9 @@ class MemoryRuntime:
         self.hold = threading.Event()
         self.hold.set()
 
+    def warnings(self, manifest: AppManifest) -> Iterator[str]:
+        return (f"{f.name} needs a {f.gpu}" for f in manifest.functions if f.gpu is not None)
+
     async def activate(self, version: Version) -> None:
         await asyncio.to_thread(self.hold.wait, DEADLINE)
         if any(function.name == "broken" for function in version.manifest.functions):

@@ -167,7 +167,7 @@ def test_a_label_a_redeploy_gave_up_is_free(server: Server) -> None:
 def test_a_gpu_is_warned_about(server: Server) -> None:
     app = server.create("shop")
     told = server.deploy(app.app_id, manifest(plain(gpu="A100")))
-    assert any(isinstance(event, Warned) and "on the CPU" in event.message for event in told)
+    assert any(isinstance(event, Warned) and "needs a A100" in event.message for event in told)
 
 
 def test_every_kind_is_served() -> None:

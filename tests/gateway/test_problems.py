@@ -4,6 +4,7 @@
 |---|---|
 | 404 unknown host, or app stopped | `test_every_answer_of_the_gateway_is_a_problem`, `test_a_stopped_app_is_404_at_once_and_for_those_that_wait` |
 | 401 | `test_proxy_auth.py` |
+| 503 needs a GPU | `e2e/test_e2e_gpus.py`, `server/test_gpus.py`, `server/test_live.py` |
 | 503 container failed to start | `test_a_failed_start_answers_all_that_wait_at_once_and_is_not_repeated_in_a_hot_loop` |
 | 502, and what is sent again | `test_faults.py`, from `test_post_is_never_sent_twice_and_a_broken_answer_is_502` on |
 | 500 of the framework | `test_e2e_web.py::test_an_exception_is_a_500_with_its_traceback_in_the_logs` |

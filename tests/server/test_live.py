@@ -12,9 +12,10 @@ import pytest
 from pools.fakes import FakeEngine
 from portico.control.runtime import ActivationError, Version
 from portico.gateway.limits import TokenBucket
-from portico.pools.errors import QueueFull, StartFailed
+from portico.pools.errors import NeedsGpu, QueueFull, StartFailed
 from portico.pools.tally import Subject
 from portico.server.exposition import Load
+from portico.server.gpus import Gpus
 from portico.server.live import LiveApps
 from portico.server.metrics import add_loads
 from portico.wire.container import CallResult, LogLine
@@ -78,6 +79,23 @@ def version(number: int, ephemeral: bool = True, port: int = 7) -> Version:
 
 def run(test) -> None:
     asyncio.run(test())
+
+
+def test_function_that_needs_a_gpu_has_no_containers_and_says_why():
+    async def test():
+        world = World(gpus=Gpus())
+        needy = version(1)
+        (function,) = needy.manifest.functions
+        function = msgspec.structs.replace(function, gpu="T4", scaling=Scaling(min_containers=1))
+        manifest = msgspec.structs.replace(needy.manifest, functions=(function,))
+        await world.apps.activate(dataclasses.replace(needy, version=2, manifest=manifest))
+        with pytest.raises(NeedsGpu, match="f needs the GPU T4, which this server does not have"):
+            world.routes.hosts["h"].pools.for_query(b"")
+        assert world.engine.containers == []
+        (warning,) = world.apps.warnings(manifest)
+        assert "answers 503" in warning
+
+    run(test)
 
 
 def test_first_version_is_routed_without_starting_a_container():

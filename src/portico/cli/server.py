@@ -60,6 +60,10 @@ AccessLog = Annotated[
         parser=lambda text: absolute_log(text),
     ),
 ]
+IgnoreGpu = Annotated[
+    bool | None,
+    typer.Option("--ignore-gpu", help="Run on the CPU what needs a GPU that is not here."),
+]
 
 
 @app.command(cls=GroupedHelp)
@@ -76,6 +80,7 @@ def run(
     tls_cert: TlsCert = None,
     tls_key: TlsKey = None,
     access_log: AccessLog = None,
+    ignore_gpu: IgnoreGpu = None,
     rate_burst: RateBurst = None,
     max_waiting: MaxWaiting = None,
     max_connections: MaxConnections = None,
@@ -111,6 +116,7 @@ def start(
     tls_cert: TlsCert = None,
     tls_key: TlsKey = None,
     access_log: AccessLog = None,
+    ignore_gpu: IgnoreGpu = None,
     rate_burst: RateBurst = None,
     max_waiting: MaxWaiting = None,
     max_connections: MaxConnections = None,
@@ -239,8 +245,12 @@ def command_line(given: dict[str, Any]) -> list[str]:
     """`given` as options of ``portico server run``."""
     line: list[str] = []
     for name, value in given.items():
+        option = f"--{name.replace('_', '-')}"
+        if value is True:
+            line.append(option)
+            continue
         for one in value if isinstance(value, list) else [value]:
-            line += [f"--{name.replace('_', '-')}", str(one)]
+            line += [option, str(one)]
     return line
 
 

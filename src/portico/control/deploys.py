@@ -82,7 +82,7 @@ class Deployer:
             raise DeployError(
                 f"{len(missing)} files of the app are not on the server: deploy again"
             )
-        for warning in manifests.warnings(manifest):
+        for warning in self._runtime.warnings(manifest):
             emit(Warned(message=warning))
         environments = await build_images(self._builder, manifest, emit)
         tree = await self._assemble(manifest)

@@ -62,16 +62,6 @@ def check_environment(name: str) -> None:
         raise InvalidRequestError(problem)
 
 
-def warnings(manifest: AppManifest) -> Iterator[str]:
-    """What the user should know before the app serves."""
-    for function in manifest.functions:
-        if function.gpu is not None:
-            yield (
-                f"{function.name} asks for the GPU {function.gpu}, and this version of Portico gives out none: "
-                "it runs on the CPU"
-            )
-
-
 def named_secrets(manifest: AppManifest) -> Iterator[NamedSecret]:
     """Every reference to a stored secret."""
     for function in manifest.functions:

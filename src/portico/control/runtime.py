@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -66,6 +66,9 @@ class Runtime(Protocol):
 
         The listener stays bound as long as the server runs, and answers 404 while no version names it.
         """
+
+    def warnings(self, manifest: AppManifest) -> Iterator[str]:
+        """What whoever deploys `manifest` should know before it serves."""
 
     def containers(self, app_id: str | None = None) -> list[ContainerInfo]:
         """Live containers, oldest first."""

@@ -8,6 +8,7 @@ from portico.gateway.head import REASONS
 from portico.pools.endpoint import Endpoint
 from portico.pools.errors import (
     BadParameter,
+    NeedsGpu,
     PoolError,
     PoolsInUse,
     PoolStopped,
@@ -105,6 +106,8 @@ def of_pool_error(error: PoolError, *, traceback: bool) -> Refusal:
     if isinstance(error, (QueueFull, PoolsInUse)):
         outcome = "queue_full" if isinstance(error, QueueFull) else "pools_in_use"
         return Refusal(429, str(error), outcome=outcome, retry_after=error.retry_after)
+    if isinstance(error, NeedsGpu):
+        return Refusal(503, str(error))
     if isinstance(error, PoolStopped):
         return Refusal(404, str(error))
     if isinstance(error, StartFailed):

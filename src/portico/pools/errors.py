@@ -7,6 +7,10 @@ class PoolError(Exception):
     """No slot can be had. The message is for the person who sent the input."""
 
 
+class NeedsGpu(PoolError):
+    """The function needs a GPU that this server does not have."""
+
+
 class QueueFull(PoolError):
     """As many inputs wait for the function as may wait; `retry_after` is in seconds."""
 

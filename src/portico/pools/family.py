@@ -7,7 +7,7 @@ from functools import partial
 from typing import Protocol
 
 from portico.pools import autoscaler
-from portico.pools.errors import BadParameter, PoolsInUse, PoolStopped
+from portico.pools.errors import BadParameter, PoolError, PoolsInUse, PoolStopped
 from portico.pools.parameters import Parameters, Values
 from portico.pools.pool import Pool
 from portico.wire.manifest import FunctionSpec, ParameterValue
@@ -36,7 +36,9 @@ class PoolFamily:
         make_pool: Callable[[Mapping[str, ParameterValue]], Pool],
         *,
         max_pools: int = MAX_POOLS,
+        refusal: PoolError | None = None,
     ) -> None:
+        """With a `refusal` there are no pools, and it is raised for whoever asks for one."""
         self.function = function
         self._make_pool = make_pool
         self._max_pools = max_pools
@@ -48,7 +50,8 @@ class PoolFamily:
         self._replaced = False
         self._successor: PoolFamily | None = None
         self._only: Pool | None = None
-        if not function.parameters:
+        self._refusal = refusal
+        if not function.parameters and refusal is None:
             self._only = self._pools[()] = make_pool({})
 
     # -- finding a pool
@@ -75,6 +78,8 @@ class PoolFamily:
         return pool
 
     def _pool(self, values: Values) -> Pool:
+        if self._refusal is not None:
+            raise self._refusal
         if self._replaced:
             return self._heir().for_successor_of(self, values)
         pool = self._pools.get(values)
@@ -102,7 +107,11 @@ class PoolFamily:
 
     def start(self) -> None:
         """Begin to keep `min_containers`: in the pools there are, and in that of the defaults."""
-        if self.function.scaling.min_containers and self._parameters.all_have_defaults:
+        if (
+            self._refusal is None
+            and self.function.scaling.min_containers
+            and self._parameters.all_have_defaults
+        ):
             self.for_values({})
         for pool in self._pools.values():
             pool.start()
@@ -117,6 +126,8 @@ class PoolFamily:
         Values whose containers never got ready say nothing about this version, and are left to requests.
         """
         wanted: dict[Pool, int] = {}
+        if self._refusal is not None:
+            return wanted
         for values, pool in older._pools.items():
             if not (pool.stats.ready if older._only is None else pool.members):
                 continue

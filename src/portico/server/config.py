@@ -118,6 +118,7 @@ class ServerSettings(BaseSettings):
     tls_cert: File | None = None
     tls_key: File | None = None
     access_log: Annotated[str, BeforeValidator(_access_log)] = "off"
+    ignore_gpu: bool = False
     # -- limits
     rate_burst: Count | None = None
     max_waiting: Count = 2000

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import cast
 
 import msgspec
@@ -20,10 +20,11 @@ from portico.pools.pool import Pool
 from portico.pools.tally import Subject, Tallies, Tally
 from portico.pools.waiter import MAX_WAITING, WaitingRoom
 from portico.sandboxes.base import LogSink
+from portico.server.gpus import Gpus
 from portico.server.seams import Rate, Routes
 from portico.wire.api import ContainerInfo, ContainerState
 from portico.wire.container import CallResult, ContainerExit, ContainerSpec, LogLine
-from portico.wire.manifest import FunctionSpec, MethodSpec, ParameterValue
+from portico.wire.manifest import AppManifest, FunctionSpec, MethodSpec, ParameterValue
 
 EPHEMERAL_GRACE = 5.0  # seconds that inputs of a stopped ephemeral app have to end
 SOCKET_GRACE = 30.0  # seconds that WebSockets of a replaced deployed version have to end
@@ -39,6 +40,7 @@ class LiveApp:
         input_ids: itertools.count[int],
         logs: LogSink,
         tallies: Tallies,
+        gpus: Gpus,
         alone: Collection[str] = (),
         max_pools: int = MAX_POOLS,
         max_waiting: int = MAX_WAITING,
@@ -46,6 +48,7 @@ class LiveApp:
         """`alone` are functions of which this machine can have but one container at a time."""
         self.version = version
         self.alone = alone
+        self._gpus = gpus
         self._max_pools = max_pools
         self._max_waiting = max_waiting
         self._engine = engine
@@ -73,7 +76,8 @@ class LiveApp:
                 on_overrun=self._log_overrun,
             )
 
-        return PoolFamily(function, make_pool, max_pools=self._max_pools)
+        refusal = self._gpus.refusal(function)
+        return PoolFamily(function, make_pool, max_pools=self._max_pools, refusal=refusal)
 
     def subject(self, name: str) -> Subject:
         """Whose numbers those of the function or method `name` are."""
@@ -190,11 +194,13 @@ class LiveApps:
         tallies: Tallies | None = None,
         max_pools: int = MAX_POOLS,
         max_waiting: int = MAX_WAITING,
+        gpus: Gpus | None = None,
     ) -> None:
         """`rate` counts calls; requests the gateway counts by itself."""
         self._rate = rate
         self._tallies = tallies or Tallies()
         self._bounds = {"max_pools": max_pools, "max_waiting": max_waiting}
+        self._gpus = gpus or Gpus()
         self._engine = engine
         self._routes = routes
         self._logs = logs
@@ -203,6 +209,10 @@ class LiveApps:
         self._replaced: dict[LiveApp, asyncio.Task[None]] = {}
 
     # -- versions
+
+    def warnings(self, manifest: AppManifest) -> Iterator[str]:
+        """See `Runtime.warnings`."""
+        return self._gpus.warnings(manifest)
 
     async def activate(self, version: Version) -> None:
         """See `Runtime.activate`."""
@@ -215,6 +225,7 @@ class LiveApps:
             self._input_ids,
             self._logs,
             self._tallies,
+            self._gpus,
             alone,
             **self._bounds,
         )

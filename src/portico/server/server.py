@@ -31,6 +31,7 @@ from portico.sandboxes.process import ProcessSandbox
 from portico.server import descriptors
 from portico.server.certificates import certificate_of
 from portico.server.config import HostPort, ServerSettings
+from portico.server.gpus import Gpus, gpus_here
 from portico.server.live import LiveApps
 from portico.server.state import StateFolder
 from portico.wire.api import ServerInfo
@@ -104,6 +105,7 @@ class Server:
             rate=bucket,
             tallies=tallies,
             max_waiting=settings.max_waiting,
+            gpus=Gpus(gpus_here(), ignored=settings.ignore_gpu),
         )
         self._images = UvBuilder(self._state.images, blobs=self._blob)
         # Taken down from the last line to the first: no new requests, no containers, then the books.
