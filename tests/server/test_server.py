@@ -193,7 +193,9 @@ def test_embedded_server_that_cannot_start_says_why(tmp_path):
 @pytest.mark.parametrize("in_terminal", [True, False])
 def test_a_hangup_ends_the_server_of_a_terminal_in_order_and_no_other(state, in_terminal):
     terminal, stdin = pty.openpty() if in_terminal else (None, subprocess.DEVNULL)
+    inherited = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # which under nohup is to ignore it
     process = start(state, "--web", "127.0.0.1:0", "--api", "127.0.0.1:0", stdin=stdin)
+    signal.signal(signal.SIGHUP, inherited)
     assert process.stderr is not None
     try:
         assert process.stderr.readline().startswith("ready")
