@@ -154,9 +154,8 @@ class Exchange:
             self._refuse(Refusal(404, "the app's new version has no such web function"))
             return
         # A further attempt dials: what one idle connection died of may be ahead of the others.
-        connection = None
-        if self._attempts == 1:
-            connection = self._services.dialer.take(address, self.method)
+        dialer = self._services.dialer
+        connection = dialer.take(address, self.method) if self._attempts == 1 else None
         if connection is None or not self._attach(connection, lease, address):
             self.deadline = self._services.loop.time() + self.endpoint.timeout
             self._task = self._services.spawn(self._dial(address, lease))
@@ -230,8 +229,7 @@ class Exchange:
         if self._body is not None:
             self._body.forget()
         if not self.request_complete and head.status >= 400:
-            # The rest is not wanted: the client need not send it (RFC 9112 §9.5).
-            self.keep_alive = False
+            self.keep_alive = False  # the client need not send the rest (RFC 9112 §9.5)
         cold_start = None if lease is None else lease.cold_start
         self.keep_alive = self._response.head(head, cold_start, keep_alive=self.keep_alive)
 
@@ -283,9 +281,7 @@ class Exchange:
             self.response_flush()
             return
         if self._response.begun or self._response.pieces:
-            self._finish(CUT, self._response.status)
-            self._end_lease()
-            self._client.cut()
+            self._cut()
             return
         if unread and self._body is None:
             self._executions -= 1  # nobody begins with half a head
@@ -337,14 +333,18 @@ class Exchange:
             upstream.release(reusable=sent)
         self._client.exchange_over(self.keep_alive and self.request_complete)
 
+    def _cut(self) -> None:
+        """The response has begun and does not go on."""
+        self._finish(CUT, self._response.status)
+        self._release_container()
+        self._client.cut()
+
     def _refuse(self, refusal: Refusal) -> None:
         """The gateway answers by itself, or cuts a response that has begun."""
         if self._over:
             return
         if self._response.begun or self._response.pieces:
-            self._finish(CUT, self._response.status)
-            self._release_container()
-            self._client.cut()
+            self._cut()
             return
         keep_alive = self.keep_alive and self.request_complete
         answer = problems.encode(
