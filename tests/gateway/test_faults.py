@@ -13,7 +13,16 @@ from pathlib import Path
 import h11
 import pytest
 
-from gateway.world import DEADLINE, Connection, World, header, hello, run
+from gateway.world import (
+    DEADLINE,
+    Connection,
+    Flood,
+    World,
+    header,
+    hello,
+    run,
+    slow_reader_pauses_its_container,
+)
 from portico.gateway.downstream import MAX_QUEUED, SLICE
 from portico.gateway.limits import Limits
 from portico.wire.container import Address, Failed
@@ -331,34 +340,10 @@ def test_response_before_the_request_ended_reaches_the_client_and_closes():
 
 
 def test_slow_reader_pauses_the_container_instead_of_filling_memory():
-    sent = 0
-
-    async def flood(connection: Connection) -> None:
-        nonlocal sent
-        await connection.request()
-        await connection.body()
-        connection.raw(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n")
-        piece = b"x" * 65536
-        while True:
-            connection.raw(piece)
-            await connection.writer.drain()
-            sent += len(piece)
-
     async def test():
+        flood = Flood()
         async with World(flood) as world:
-            client = await world.connect()
-            client.writer.transport.pause_reading()
-            client.send(GET)
-            before = -1
-            async with asyncio.timeout(DEADLINE):
-                while sent != before or not sent:  # until the container stands still
-                    before = sent
-                    await asyncio.sleep(0.2)
-            assert sent < 64 * 1024**2
-            client.writer.transport.resume_reading()
-            await client.reader.readexactly(sent + 1024**2)
-            client.writer.transport.abort()
-            await world.idle()
+            await slow_reader_pauses_its_container(world, flood, await world.connect(), GET)
 
     run(test)
 

@@ -15,7 +15,17 @@ from wsproto.events import BytesMessage, TextMessage
 
 from certificates import Authority, serial_of
 from gateway.sockets import HANDSHAKE, Socket, echo
-from gateway.world import DEADLINE, Client, Connection, World, header, hello, run
+from gateway.world import (
+    DEADLINE,
+    Client,
+    Connection,
+    Flood,
+    World,
+    header,
+    hello,
+    run,
+    slow_reader_pauses_its_container,
+)
 from portico.gateway.limits import Limits
 from portico.server.certificates import Certificate
 
@@ -142,33 +152,11 @@ def test_a_slow_reader_gets_all_of_a_last_response_and_then_an_orderly_end(tls, 
 
 
 def test_a_slow_reader_pauses_the_container(tls, trust):
-    sent = 0
-
-    async def flood(connection: Connection) -> None:
-        nonlocal sent
-        await connection.request()
-        await connection.body()
-        connection.raw(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n")
-        while True:
-            connection.raw(b"x" * 65536)
-            await connection.writer.drain()
-            sent += 65536
-
     async def test():
+        flood = Flood()
         async with World(flood, tls=tls) as world:
             client = await world.connect(own_port=False, tls=trust)
-            client.writer.transport.pause_reading()
-            client.send(GET)
-            before = -1
-            async with asyncio.timeout(DEADLINE):
-                while sent != before or not sent:  # until the container stands still
-                    before = sent
-                    await asyncio.sleep(0.2)
-            assert sent < 64 * 1024**2
-            client.writer.transport.resume_reading()
-            await client.reader.readexactly(sent + 1024**2)
-            client.writer.transport.abort()
-            await world.idle()
+            await slow_reader_pauses_its_container(world, flood, client, GET)
 
     run(test)
 

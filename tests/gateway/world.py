@@ -381,3 +381,42 @@ async def hello(connection: Connection) -> None:
 
 def run(test: Callable[[], Awaitable[None]]) -> None:
     uvloop.run(test())
+
+
+class Flood:
+    """A handler whose answer is more than anybody buffers; it counts the bytes that it could send."""
+
+    def __init__(self) -> None:
+        self.sent = 0
+
+    async def __call__(self, connection: Connection) -> None:
+        await connection.request()
+        await connection.body()
+        connection.raw(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n")
+        piece = b"x" * 65536
+        while True:
+            connection.raw(piece)
+            await connection.writer.drain()
+            self.sent += len(piece)
+
+    async def stands_still(self) -> None:
+        """Wait until no more can be sent."""
+        before = -1
+        async with asyncio.timeout(DEADLINE):
+            while self.sent != before or not self.sent:
+                before = self.sent
+                await asyncio.sleep(0.2)
+
+
+async def slow_reader_pauses_its_container(
+    world: World, flood: Flood, client: Client, request: bytes
+) -> None:
+    """`client`, of a `world` whose containers `flood`, asks and does not read; then it does, and goes."""
+    client.writer.transport.pause_reading()
+    client.send(request)
+    await flood.stands_still()
+    assert flood.sent < 64 * 1024**2
+    client.writer.transport.resume_reading()
+    await client.reader.readexactly(flood.sent + 1024**2)
+    client.writer.transport.abort()
+    await world.idle()
